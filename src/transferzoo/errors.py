@@ -1,0 +1,152 @@
+"""Exception types, and the one place that words an error and finds the nearest name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+class TransferZooError(Exception):
+    """Base of every error that transferzoo raises on purpose.
+
+    ``str(error)`` is one or a few plain sentences: what was given, what is accepted, the nearest match,
+    and what to do. The parts stay on the exception for programs.
+
+    Attributes
+    ----------
+    argument : str or None
+        Name of the argument at fault.
+    value : object
+        What was given.
+    accepted : str or None
+        What would have been accepted.
+    suggestion : str or None
+        The nearest accepted value.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        argument: str | None = None,
+        value: Any = None,
+        accepted: str | None = None,
+        suggestion: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.argument = argument
+        self.value = value
+        self.accepted = accepted
+        self.suggestion = suggestion
+
+
+class InvalidInputError(TransferZooError, ValueError):
+    """An argument, array or record does not hold what it must."""
+
+
+class UnknownNameError(TransferZooError, LookupError):
+    """No backbone, head, dataset or recipe has the name that was asked for."""
+
+
+class UnknownOptionError(TransferZooError, ValueError):
+    """An option belongs to nothing that the call leads to."""
+
+
+class NameTakenError(TransferZooError, ValueError):
+    """A name is registered already."""
+
+
+class WeightsError(TransferZooError, OSError):
+    """A weights file is missing, damaged, or of another architecture."""
+
+
+class DownloadError(TransferZooError, OSError):
+    """A file could not be fetched; the message says how to place it by hand."""
+
+
+class OutputExistsError(TransferZooError, OSError):
+    """The output folder holds something else; nothing in it was touched."""
+
+
+class DivergedError(TransferZooError, ValueError):
+    """A training's loss became infinite or no number."""
+
+
+class RecordError(TransferZooError, ValueError):
+    """A saved run or study cannot be read back."""
+
+
+def shorten(value: Any, limit: int = 80) -> str:
+    """Return ``repr(value)``, cut in the middle of long ones so that a sentence stays a sentence."""
+    text = repr(value)
+    return text if len(text) <= limit else f"{text[: limit - 20]}…{text[-15:]}"
+
+
+def nearest(name: Any, candidates: Iterable[str]) -> str | None:
+    """Return the candidate most like `name`, or None when nothing is close."""
+    names = {candidate.lower(): candidate for candidate in candidates}
+    wanted = str(name).lower()
+    close = difflib.get_close_matches(wanted, names, n=1, cutoff=0.6)
+    if not close:
+        squeezed = {key.replace("_", "").replace("-", ""): key for key in names}
+        hit = difflib.get_close_matches(wanted.replace("_", "").replace("-", ""), squeezed, n=1, cutoff=0.6)
+        close = [squeezed[key] for key in hit]
+    return names[close[0]] if close else None
+
+
+def listing(names: Iterable[str], limit: int = 12) -> str:
+    """Return names as ``'a', 'b', 'c'``; past `limit`, how many more there are."""
+    every = [f"'{name}'" for name in names]
+    return ", ".join(every[:limit]) + (f" and {len(every) - limit} more" if len(every) > limit else "")
+
+
+def invalid(
+    argument: str, accepted: str, value: Any, *, candidates: Iterable[str] = (), remedy: str = ""
+) -> InvalidInputError:
+    """Word the error for a bad argument: ``{argument} must be {accepted}. Got {value}. …``."""
+    suggestion = nearest(value, candidates) if isinstance(value, str) else None
+    sentences = [f"{argument} must be {accepted}.", f"Got {shorten(value)}."]
+    if suggestion:
+        sentences.append(f"Did you mean '{suggestion}'?")
+    if remedy:
+        sentences.append(remedy)
+    return InvalidInputError(
+        " ".join(sentences), argument=argument, value=value, accepted=accepted, suggestion=suggestion
+    )
+
+
+def unknown_name(kind: str, value: Any, names: Iterable[str], show: str) -> UnknownNameError:
+    """Word the error for a name that nothing is registered under; `show` is the call that lists them."""
+    every = list(names)
+    suggestion = nearest(value, every)
+    sentences = [f"No {kind} named {shorten(value)}."]
+    if suggestion:
+        sentences.append(f"Did you mean '{suggestion}'?")
+    if len(every) <= 12:
+        sentences.append(f"There are {listing(every)}.")
+    else:
+        sentences.append(f"{show} shows all {len(every)}.")
+    return UnknownNameError(
+        " ".join(sentences), argument=kind, value=value, accepted=listing(every, 1000), suggestion=suggestion
+    )
+
+
+def unknown_option(call: str, option: str, options: Iterable[str], remedy: str = "") -> UnknownOptionError:
+    """Word the error for a keyword that `call` has no use for."""
+    every = sorted(options)
+    suggestion = nearest(option, every)
+    sentences = [f"{call} has no option '{option}'."]
+    if suggestion:
+        sentences.append(f"Did you mean '{suggestion}'?")
+    sentences.append(remedy or f"It takes {listing(every, 1000)}.")
+    return UnknownOptionError(
+        " ".join(sentences), argument=option, accepted=listing(every, 1000), suggestion=suggestion
+    )
+
+
+def check_count(argument: str, value: Any, minimum: int, remedy: str = "") -> int:
+    """Return `value` as an int of at least `minimum`, or raise."""
+    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < minimum:
+        raise invalid(argument, f"a whole number of {minimum} or more", value, remedy=remedy)
+    return int(value.__index__())

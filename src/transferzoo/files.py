@@ -1,0 +1,121 @@
+"""Files that are never half there: written beside and renamed, hashed, downloaded whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from transferzoo.errors import DownloadError, OutputExistsError
+
+CHUNK = 1 << 20
+
+
+def cache_folder() -> Path:
+    """Return the folder that downloads are kept in: ``$KERAS_HOME``, else ``~/.keras``."""
+    home = os.environ.get("KERAS_HOME")
+    return Path(home) if home else Path("~/.keras").expanduser()
+
+
+def file_hash(path: Path, algorithm: str = "sha256") -> str:
+    """Return a file's hex digest."""
+    digest = hashlib.new(algorithm, usedforsecurity=False)
+    with path.open("rb") as stream:
+        while block := stream.read(CHUNK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def written_beside(path: Path) -> Iterator[Path]:
+    """Yield a file to write next to `path`; it takes that name only when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        part.chmod(0o644)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def folder_written_beside(path: Path) -> Iterator[Path]:
+    """Yield a folder to fill next to `path`; it takes that name only when the block ends well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+    try:
+        yield part
+        part.chmod(0o755)
+        refuse_full_folder(path)
+        if path.is_dir():
+            path.rmdir()  # Windows renames onto no folder, not even an empty one
+        part.replace(path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def refuse_full_folder(path: Path) -> None:
+    """Raise unless `path` is absent or an empty folder."""
+    if path.is_dir() and not any(path.iterdir()):
+        return
+    if path.exists():
+        what = "a folder that is not empty" if path.is_dir() else "a file"
+        raise OutputExistsError(
+            f"'{path}' is {what}; nothing in it was touched. Choose another folder, or move it away first.",
+            argument="out",
+            value=str(path),
+        )
+
+
+def download(url: str, path: Path, known_hash: str | None, *, what: str, progress: Any = None) -> Path:
+    """Fetch `url` to `path`, verified and renamed into place.
+
+    Parameters
+    ----------
+    url : str
+        Where the file is.
+    path : Path
+        Where it goes; its folder is made.
+    known_hash : str or None
+        ``"md5:…"`` or ``"sha256:…"``; None where nobody publishes one.
+    what : str
+        What the file is, for the message when it cannot be had.
+    progress : object, optional
+        Something with ``total``, ``update(bytes)``, ``reset()`` and ``close()``.
+
+    Raises
+    ------
+    DownloadError
+        With file, source, hash and target folder, so that it can be placed by hand.
+    """
+    import logging
+
+    import pooch
+
+    logging.getLogger("transferzoo").info("downloading %s from %s", what, url)
+    downloader = pooch.HTTPDownloader(progressbar=progress or False, timeout=30)
+    previous = pooch.get_logger().level
+    pooch.get_logger().setLevel(logging.WARNING)
+    try:
+        pooch.retrieve(url, known_hash, fname=path.name, path=path.parent, downloader=downloader)
+    except Exception as error:
+        digest = known_hash.replace(":", " ") if known_hash else "none is published"
+        reason = " ".join(str(error).split())
+        raise DownloadError(
+            f"Could not download {what}. File: {path.name}. From: {url}. Hash: {digest}. "
+            f"To place it by hand, download it elsewhere and put it in {path.parent}. "
+            f"Reason: {type(error).__name__}: {reason[:200]}",
+            argument="url",
+            value=url,
+        ) from error
+    finally:
+        pooch.get_logger().setLevel(previous)
+    return path

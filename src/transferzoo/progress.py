@@ -1,0 +1,79 @@
+"""One progress display, handed down; silent unless a terminal asks."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from transferzoo.errors import invalid
+
+
+class Progress:
+    """Says nothing. The base of what shows something, and the display of whoever wants quiet."""
+
+    @contextlib.contextmanager
+    def task(self, description: str, total: int | None = None) -> Iterator[Task]:
+        """Show a task while the block runs."""
+        del description, total
+        yield Task()
+
+
+class Task:
+    """One line of a display."""
+
+    def advance(self, steps: int = 1) -> None:
+        """Move on by `steps`."""
+
+    def describe(self, text: str) -> None:
+        """Say how it stands."""
+
+
+class TerminalProgress(Progress):
+    """Bars with the time left, on standard error."""
+
+    @contextlib.contextmanager
+    def task(self, description: str, total: int | None = None) -> Iterator[Task]:
+        """Show a bar while the block runs; it leaves no trace."""
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = [
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        ]
+        with RichProgress(*columns, console=Console(stderr=True), transient=True) as display:
+            yield _Bar(display, display.add_task(description, total=total))
+
+
+class _Bar(Task):
+    def __init__(self, display: Any, number: Any) -> None:
+        self._display = display
+        self._number = number
+
+    def advance(self, steps: int = 1) -> None:
+        self._display.advance(self._number, steps)
+
+    def describe(self, text: str) -> None:
+        self._display.update(self._number, description=text)
+
+
+def choose_progress(verbose: bool | str | Progress) -> Progress:
+    """Return the display that `verbose` asks for.
+
+    Parameters
+    ----------
+    verbose : {"auto", True, False} or Progress
+        ``"auto"`` shows bars when standard error is a terminal.
+    """
+    if isinstance(verbose, Progress):
+        return verbose
+    if verbose == "auto":
+        return TerminalProgress() if sys.stderr.isatty() else Progress()
+    if verbose in (True, False):
+        return TerminalProgress() if verbose else Progress()
+    raise invalid("verbose", "'auto', True or False", verbose, candidates=("auto",))
