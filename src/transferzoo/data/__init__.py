@@ -1,0 +1,1 @@
+"""Datasets: the record, its splits, and where images come from."""

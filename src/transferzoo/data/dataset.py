@@ -1,0 +1,668 @@
+"""The Dataset record: checked images and labels in three splits, drawn by seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from transferzoo.errors import InvalidInputError, check_count, invalid, listing
+
+SPLITS = ("train", "validation", "test")
+BLOCK = 256
+SHARE = "a fraction above 0 and below 1, or a whole number of images of 1 or more"
+WHY_NEEDED = {
+    "validation": "Choosing the best epoch needs validation images; pass a small share such as 0.1.",
+    "test": "An honest figure needs test images that training never saw; pass a small share such as 0.1.",
+}
+IMAGES = "images of shape (n, height, width, channels) with 1 or 3 channels"
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Dataset:
+    """Labelled images in a train, a validation and a test split.
+
+    Build one with :func:`from_arrays`, ``from_directory`` or ``load_dataset``, which convert and check what
+    they are given; the constructor itself takes only arrays that are in their final form. The arrays of a
+    Dataset are read-only views.
+
+    Parameters
+    ----------
+    name : str
+        What the dataset is called in reports.
+    x_train, x_validation, x_test : ndarray of uint8 or float32, shape (n, height, width, channels)
+        Images, 0 to 255, 1 or 3 channels; float32 only where the given pixels were no whole numbers.
+    y_train, y_validation, y_test : ndarray of int64, shape (n,)
+        Labels, ``0`` to ``num_classes - 1``.
+    class_names : tuple of str
+        One name for each label, in label order.
+    seed : int
+        Seed that the splits were drawn with.
+    source : str
+        One line: where the images came from.
+    mirror_safe : bool
+        Whether a mirrored image keeps its label. False for digits and letters: training then skips
+        horizontal flips. Default True.
+
+    Raises
+    ------
+    InvalidInputError
+        If an array, a label or a class name does not have the form above.
+
+    Examples
+    --------
+    >>> from transferzoo.data.catalog import load_dataset
+    >>> data = load_dataset("digits")
+    >>> data
+    <Dataset 'digits': 1150 train, 288 validation, 359 test images of 32×32×3, 10 classes>
+    >>> data.x_train.shape, data.x_train.dtype
+    ((1150, 32, 32, 3), dtype('uint8'))
+    """
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_validation: np.ndarray
+    y_validation: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+    class_names: tuple[str, ...]
+    seed: int
+    source: str
+    mirror_safe: bool = True
+
+    def __post_init__(self) -> None:
+        how = "Build the dataset with from_arrays, which converts."
+        object.__setattr__(self, "class_names", _class_names(self.class_names, None))
+        for split in SPLITS:
+            for argument in (f"x_{split}", f"y_{split}"):
+                array = getattr(self, argument)
+                if not isinstance(array, np.ndarray):
+                    raise invalid(argument, "a numpy array", type(array).__name__, remedy=how)
+                # A view that cannot be written to keeps content_hash true and the caller's array as it was.
+                view = array.view()
+                view.flags.writeable = False
+                object.__setattr__(self, argument, view)
+            x, y = getattr(self, f"x_{split}"), getattr(self, f"y_{split}")
+            if x.dtype not in (np.uint8, np.float32):
+                raise invalid(f"x_{split}", "of dtype uint8 or float32", str(x.dtype), remedy=how)
+            if x.ndim != 4 or x.shape[-1] not in (1, 3) or 0 in x.shape:
+                raise invalid(f"x_{split}", IMAGES, x.shape, remedy=how)
+            if x.shape[1:] != self.x_train.shape[1:]:
+                raise invalid(f"x_{split}", f"images of shape {self.x_train.shape[1:]}, as x_train", x.shape)
+            if y.dtype != np.int64 or y.shape != x.shape[:1]:
+                got = f"{y.dtype} of shape {y.shape}"
+                raise invalid(f"y_{split}", f"int64 of shape ({len(x)},)", got, remedy=how)
+            if y.min() < 0 or y.max() >= len(self.class_names):
+                outside = int(y.min() if y.min() < 0 else y.max())
+                raise invalid(f"y_{split}", f"labels from 0 to {len(self.class_names) - 1}", outside)
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Shape of one image: height, width, channels."""
+        height, width, channels = self.x_train.shape[1:]
+        return height, width, channels
+
+    @property
+    def splits(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """Images and labels under ``"train"``, ``"validation"`` and ``"test"``."""
+        return {split: (getattr(self, f"x_{split}"), getattr(self, f"y_{split}")) for split in SPLITS}
+
+    @property
+    def class_counts(self) -> dict[str, np.ndarray]:
+        """Images of each class in each split: int64, shape (num_classes,)."""
+        return {split: np.bincount(y, minlength=self.num_classes) for split, (_, y) in self.splits.items()}
+
+    def summary(self) -> str:
+        """Describe the splits in a plain-text table.
+
+        Returns
+        -------
+        str
+            For each split its shape, dtypes, pixel range and memory; then the images of each class, or past
+            20 classes the fewest, the median and the most.
+
+        Examples
+        --------
+        >>> from transferzoo.data.catalog import load_dataset
+        >>> print(load_dataset("digits").summary().splitlines()[0])
+        digits: 10 classes, images of 32×32×3 (height×width×channels)
+        """
+        rows: list[tuple[str, ...]] = [("split", "shape", "dtype", "labels", "pixels", "memory")]
+        for split, (x, y) in self.splits.items():
+            pixels = f"{x.min():g} to {x.max():g}"
+            memory = f"{(x.nbytes + y.nbytes) / 2**20:,.1f} MiB"
+            rows.append((split, str(x.shape), str(x.dtype), str(y.dtype), pixels, memory))
+        counts = self.class_counts
+        per_class: list[tuple[str, ...]]
+        if self.num_classes <= 20:
+            per_class = [("class", *SPLITS)]
+            for label, class_name in enumerate(self.class_names):
+                per_class.append((class_name, *(f"{counts[split][label]:,}" for split in SPLITS)))
+        else:
+            per_class = [("images a class", *SPLITS)]
+            for word, statistic in (("fewest", np.min), ("median", np.median), ("most", np.max)):
+                per_class.append((word, *(f"{statistic(counts[split]):,g}" for split in SPLITS)))
+        mirrored = "keeps" if self.mirror_safe else "does not keep"
+        return "\n".join(
+            [
+                f"{self.name}: {self.num_classes} classes, images of {self._shape_text()} "
+                "(height×width×channels)",
+                f"source: {self.source}",
+                f"split seed {self.seed}; a mirrored image {mirrored} its label",
+                "",
+                *_table(rows, left=4),
+                "",
+                *_table(per_class, left=1),
+            ]
+        )
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{len(y)} {split}" for split, (_, y) in self.splits.items())
+        return f"<Dataset '{self.name}': {sizes} images of {self._shape_text()}, {self.num_classes} classes>"
+
+    def _shape_text(self) -> str:
+        return "×".join(str(side) for side in self.input_shape)
+
+    def content_hash(self) -> str:
+        """Identify the content: two datasets with the same hash hold the same images in the same order.
+
+        Returns
+        -------
+        str
+            SHA-256 over all six arrays and the class names, 64 hex digits; computed once.
+
+        Examples
+        --------
+        >>> from transferzoo.data.catalog import load_dataset
+        >>> load_dataset("digits").content_hash() == load_dataset("digits").content_hash()
+        True
+        """
+        return self._content_hash
+
+    @functools.cached_property
+    def _content_hash(self) -> str:
+        digest = hashlib.sha256()
+        for split, pair in self.splits.items():
+            for array in pair:
+                digest.update(f"{split} {array.dtype.str} {array.shape}\n".encode())
+                digest.update(np.ascontiguousarray(array).data)
+        digest.update("\0".join(self.class_names).encode())
+        return digest.hexdigest()
+
+    def subset(
+        self,
+        train: int | float | None = None,
+        validation: int | float | None = None,
+        test: int | float | None = None,
+        seed: int = 0,
+    ) -> Dataset:
+        """Keep fewer images, in the same proportions of classes.
+
+        Where all classes are of one size, a smaller subset of the same seed is part of a larger one.
+
+        Parameters
+        ----------
+        train, validation, test : int, float or None
+            How much of each split to keep: a whole number of images (at least one for each class), a
+            fraction above 0 and up to 1, or None to keep all. Default None.
+        seed : int
+            Chooses the images. Default 0.
+
+        Returns
+        -------
+        Dataset
+            The images that were chosen, in the order they had.
+
+        Raises
+        ------
+        InvalidInputError
+            If more images are asked for than there are, or fewer than one for each class.
+
+        Examples
+        --------
+        >>> from transferzoo.data.catalog import load_dataset
+        >>> load_dataset("digits").subset(train=100, test=0.5)
+        <Dataset 'digits': 100 train, 288 validation, 180 test images of 32×32×3, 10 classes>
+        """
+        asked = {"train": train, "validation": validation, "test": test}
+        seeds = np.random.SeedSequence(check_count("seed", seed, 0)).spawn(len(SPLITS))
+        changes: dict[str, Any] = {}
+        for (split, share), split_seed in zip(asked.items(), seeds, strict=True):
+            x, y = self.splits[split]
+            count = _subset_count(split, share, y)
+            if count < len(y):
+                chosen = stratified_indices(y, count, split_seed)
+                changes |= {f"x_{split}": x[chosen], f"y_{split}": y[chosen]}
+        if changes:
+            kept = ", ".join(f"{split}={share}" for split, share in asked.items() if share is not None)
+            changes["source"] = f"{self.source}; subset({kept}, seed={seed})"
+        return dataclasses.replace(self, **changes)
+
+
+def from_arrays(
+    x_train: Any,
+    y_train: Any,
+    x_test: Any = None,
+    y_test: Any = None,
+    *,
+    x_validation: Any = None,
+    y_validation: Any = None,
+    class_names: Iterable[str] | None = None,
+    validation: int | float = 0.2,
+    test: int | float = 0.2,
+    seed: int = 0,
+    name: str = "arrays",
+    source: str = "arrays in memory",
+    mirror_safe: bool = True,
+) -> Dataset:
+    """Check images and labels, and split off what is not given.
+
+    The test images are set aside first, then the validation images from what is left; both keep the
+    proportions of the classes, with at least one image of each, and all splits keep the order of the images.
+    Arrays given as test or validation set are taken whole, and `seed` then has no say in them. Nothing is
+    written to the arrays that are passed in.
+
+    Parameters
+    ----------
+    x_train : array of int or float, shape (n, height, width, channels) or (n, height, width)
+        Images, 0 to 255, with 1 or 3 channels last. Whole numbers are kept as uint8, others as float32.
+    y_train : array of int, shape (n,) or (n, 1)
+        Labels, ``0`` to ``num_classes - 1``, each with at least one image.
+    x_test, y_test : arrays, optional
+        The test set. When left out, `test` is split off.
+    x_validation, y_validation : arrays, optional
+        The validation set. When left out, `validation` is split off the training images.
+    class_names : iterable of str, optional
+        One name for each label, in label order. Default ``"0"``, ``"1"``, ….
+    validation : float or int
+        Share of the images left for training once the test set is taken: a fraction above 0 and below 1, or
+        a whole number of images. Ignored when `x_validation` is given. Default 0.2.
+    test : float or int
+        Share of all images, in the same form. Ignored when `x_test` is given. Default 0.2.
+    seed : int
+        Governs the splits that are made here. Default 0.
+    name : str
+        What to call the dataset. Default ``"arrays"``.
+    source : str
+        One line: where the images came from. Default ``"arrays in memory"``.
+    mirror_safe : bool
+        Whether a mirrored image keeps its label. Default True.
+
+    Returns
+    -------
+    Dataset
+        With all three splits.
+
+    Raises
+    ------
+    InvalidInputError
+        If arrays, labels, names or shares are not as above; the message says how to mend them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from transferzoo.data.dataset import from_arrays
+    >>> rng = np.random.default_rng(0)
+    >>> x, y = rng.integers(0, 256, (100, 8, 8, 3)), np.arange(100) % 4
+    >>> from_arrays(x, y, class_names=["a", "b", "c", "d"])
+    <Dataset 'arrays': 64 train, 16 validation, 20 test images of 8×8×3, 4 classes>
+    """
+    seed = check_count("seed", seed, 0)
+    if not isinstance(mirror_safe, bool):
+        raise invalid("mirror_safe", "True or False", mirror_safe)
+    given = {
+        "train": (x_train, y_train),
+        "validation": (x_validation, y_validation),
+        "test": (x_test, y_test),
+    }
+    images: dict[str, np.ndarray] = {}
+    labels: dict[str, np.ndarray] = {}
+    for split, (x, y) in given.items():
+        if split != "train" and x is None and y is None:
+            continue
+        for argument, value, other in ((f"x_{split}", x, f"y_{split}"), (f"y_{split}", y, f"x_{split}")):
+            if value is None:
+                raise invalid(argument, f"given together with {other}", None)
+        images[split] = _image_array(f"x_{split}", x)
+        labels[split] = _label_array(f"y_{split}", y)
+        if len(images[split]) != len(labels[split]):
+            raise invalid(
+                f"y_{split}", f"as long as x_{split}, {len(images[split])} labels", len(labels[split])
+            )
+        if images[split].shape[1:] != images["train"].shape[1:]:
+            raise invalid(
+                f"x_{split}",
+                f"images of shape {images['train'].shape[1:]}, as x_train",
+                images[split].shape[1:],
+                remedy="Resize one of them, so that all splits are alike.",
+            )
+    names = _class_names(class_names, labels)
+    _check_classes(labels, names)
+    shares = {
+        split: check_share(split, share)
+        for split, share in (("test", test), ("validation", validation))
+        if split not in images
+    }
+    sizes = split_sizes(labels["train"], names, shares)
+    # Every array is looked through, also where an earlier one has settled the dtype already.
+    whole = [_check_pixels(f"x_{split}", x) for split, x in images.items()]
+    dtype = np.uint8 if all(whole) else np.float32
+
+    x, y = images.pop("train"), labels.pop("train")
+    parts = split_indices(y, sizes, seed)
+    for split, indices in parts.items():
+        untouched = len(indices) == len(y)
+        images[split] = x if untouched else x[indices]
+        labels[split] = y if untouched else y[indices]
+    arrays: dict[str, Any] = {f"x_{split}": images[split].astype(dtype, copy=False) for split in SPLITS}
+    arrays |= {f"y_{split}": labels[split] for split in SPLITS}
+    return Dataset(name=name, class_names=names, seed=seed, source=source, mirror_safe=mirror_safe, **arrays)
+
+
+def check_share(argument: str, value: Any) -> int | float:
+    """Return a split's share, a fraction or a count, or raise with why it cannot be nothing."""
+    if isinstance(value, bool | np.bool_):
+        raise invalid(argument, SHARE, value)
+    if hasattr(value, "__index__"):
+        if value.__index__() < 1:
+            raise invalid(argument, SHARE, value, remedy=WHY_NEEDED[argument])
+        return int(value.__index__())
+    if not isinstance(value, float | np.floating) or not 0 < value < 1:
+        raise invalid(argument, SHARE, value, remedy=WHY_NEEDED[argument] if value == 0.0 else "")
+    return float(value)
+
+
+def split_sizes(
+    y: np.ndarray,
+    class_names: tuple[str, ...],
+    shares: Mapping[str, int | float],
+    *,
+    argument: str = "y_train",
+    noun: str = "labels",
+) -> dict[str, int]:
+    """Return how many images each share takes, one after the other, or raise where classes would run out."""
+    classes = len(class_names)
+    counts = np.bincount(y, minlength=classes)
+    splits = [split for split in SPLITS if split == "train" or split in shares]
+    scarce = {class_names[label]: int(counts[label]) for label in np.flatnonzero(counts < len(splits))}
+    if scarce:
+        raise invalid(
+            argument,
+            f"{noun} with at least {len(splits)} images of each class, one for each split to be made "
+            f"({', '.join(splits)})",
+            scarce,
+            remedy="Add images of what is scarce, or leave it out.",
+        )
+    sizes: dict[str, int] = {}
+    left = len(y)
+    for position, (split, share) in enumerate(shares.items()):
+        count = share if isinstance(share, int) else max(1, math.floor(share * left + 0.5))
+        most = left - classes * (len(shares) - position)
+        if not classes <= count <= most:
+            raise invalid(
+                split,
+                f"from {classes} to {most} images of the {left} there are, so that each split has every "
+                f"one of the {classes} classes",
+                share,
+                remedy="" if isinstance(share, int) else f"That is {count} of {left} images.",
+            )
+        sizes[split] = count
+        left -= count
+    return sizes
+
+
+def split_indices(y: np.ndarray, sizes: Mapping[str, int], seed: int) -> dict[str, np.ndarray]:
+    """Return sorted indices into `y` for each split of `sizes`, taken in turn, and for what is left."""
+    # Each split has a stream of its own: giving a test set does not move the validation images' seed.
+    streams = dict(zip(SPLITS, np.random.SeedSequence(seed).spawn(len(SPLITS)), strict=True))
+    left = np.arange(len(y))
+    parts: dict[str, np.ndarray] = {}
+    for position, (split, count) in enumerate(sizes.items()):
+        chosen = stratified_indices(y[left], count, streams[split], spare=len(sizes) - position)
+        parts[split] = left[chosen]
+        left = np.delete(left, chosen)
+    parts["train"] = left
+    return parts
+
+
+def stratified_indices(
+    y: np.ndarray, count: int, seed: int | np.random.SeedSequence, *, spare: int = 0
+) -> np.ndarray:
+    """Return sorted indices of `count` labels in the proportions of `y`, at least one of each class.
+
+    Of every class `spare` labels are left behind. scikit-learn's ``train_test_split`` refuses to leave fewer
+    than one of each class behind, and may take none of a rare one; otherwise this does the same.
+    """
+    rng = np.random.default_rng(seed)
+    _, sizes = np.unique(y, return_counts=True)
+    members = np.split(np.argsort(y, kind="stable"), np.cumsum(sizes)[:-1])
+    # Drawn before the counts are settled: a larger count then adds to the images of a smaller one.
+    shuffled = [rng.permutation(member) for member in members]
+    order = rng.permutation(len(sizes))
+    quota = sizes * (count / len(y))
+    taken = np.clip(np.floor(quota + 1e-9).astype(np.int64), 1, sizes - spare)
+    while (missing := count - int(taken.sum())) != 0:
+        step = 1 if missing > 0 else -1
+        movable = taken < sizes - spare if step > 0 else taken > 1
+        gap = np.where(movable, (quota - taken) * step, -np.inf)
+        # Rounding hides float noise, so that a tie is a tie and `order` breaks it.
+        taken[order[np.argmax(np.round(gap[order], 9))]] += step
+    return np.sort(np.concatenate([who[:many] for who, many in zip(shuffled, taken, strict=True)]))
+
+
+def _subset_count(split: str, share: Any, y: np.ndarray) -> int:
+    if share is None:
+        return len(y)
+    present = len(np.unique(y))
+    accepted = f"a whole number of images from {present} (one for each class) to {len(y)} (all there are)"
+    if isinstance(share, float | np.floating):
+        count = math.floor(share * len(y) + 0.5) if 0 < share <= 1 else 0
+        if count < present:
+            raise invalid(split, f"{accepted}, or a fraction above 0 and up to 1 that makes as many", share)
+        return count
+    if isinstance(share, bool | np.bool_) or not hasattr(share, "__index__"):
+        raise invalid(split, f"{accepted}, a fraction above 0 and up to 1, or None", share)
+    if not present <= share.__index__() <= len(y):
+        raise invalid(split, accepted, share)
+    return int(share.__index__())
+
+
+def _as_array(argument: str, value: Any, what: str) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise invalid(argument, what, type(value).__name__, remedy=f"numpy says: {error}.") from error
+    if array.size == 0:
+        raise invalid(argument, f"{what}, at least one", array.shape)
+    return array
+
+
+def _image_array(argument: str, value: Any) -> np.ndarray:
+    """Return images with a channel axis, their pixels not looked at yet."""
+    x = _as_array(argument, value, IMAGES)
+    if x.dtype.kind not in "iuf":
+        remedy = "Multiply by 255." if x.dtype.kind == "b" else "Pass one array of numbers from 0 to 255."
+        raise invalid(argument, f"whole numbers or floats, {IMAGES}", str(x.dtype), remedy=remedy)
+    if x.ndim == 3 and x.shape[-1] in (1, 3, 4):
+        raise invalid(
+            argument,
+            IMAGES,
+            x.shape,
+            remedy=f"This looks like a single image; {argument}[None] makes it a set.",
+        )
+    if x.ndim == 3:
+        return x[..., None]
+    if x.ndim != 4:
+        remedy = ""
+        if x.ndim == 2:
+            remedy = f"These look flattened; pass {argument}.reshape(-1, height, width, channels)."
+        raise invalid(argument, IMAGES, x.shape, remedy=remedy)
+    if x.shape[-1] in (1, 3):
+        return x
+    if x.shape[1] in (1, 3):
+        remedy = f"The channels come first here; pass np.transpose({argument}, (0, 2, 3, 1))."
+    elif x.shape[-1] == 4:
+        remedy = f"The fourth channel is transparency; {argument}[..., :3] leaves it out."
+    elif x.shape[-1] == 2:
+        remedy = f"The second channel looks like transparency; {argument}[..., :1] leaves it out."
+    else:
+        remedy = "Choose three of the channels, or average them to one."
+    raise invalid(argument, IMAGES, x.shape, remedy=remedy)
+
+
+def _check_pixels(argument: str, x: np.ndarray) -> bool:
+    """Raise unless all pixels lie in 0 to 255; return whether all are whole numbers."""
+    if x.dtype == np.uint8:
+        return True
+    low, high, whole = np.inf, -np.inf, True
+    # In blocks: a check must not need as much memory again as the images.
+    for start in range(0, len(x), BLOCK):
+        block = x[start : start + BLOCK]
+        if x.dtype.kind == "f":
+            finite = np.isfinite(block).all(axis=(1, 2, 3))
+            if not finite.all():
+                first = start + int(np.argmin(finite))
+                bad = x[first][~np.isfinite(x[first])][0]
+                raise invalid(
+                    argument,
+                    "free of NaN and infinite pixels",
+                    float(bad),
+                    remedy=f"The first is in {argument}[{first}]; drop such images or mend them.",
+                )
+            whole = whole and bool((block == np.rint(block)).all())
+        low, high = min(low, float(block.min())), max(high, float(block.max()))
+    got = f"{low:g} to {high:g}"
+    if x.dtype.kind == "f" and low >= -1 and high <= 1:
+        mend = f"{argument} * 255" if low >= 0 else f"({argument} + 1) * 127.5"
+        raise invalid(
+            argument,
+            "pixels from 0 to 255",
+            got,
+            remedy=f"These look scaled already; pass {mend}, as scaling is the model's first step.",
+        )
+    if low < 0 or high > 255:
+        raise invalid(
+            argument,
+            "pixels from 0 to 255",
+            got,
+            remedy="Pass the images as they were before any scaling or standardising.",
+        )
+    return whole
+
+
+def _label_array(argument: str, value: Any) -> np.ndarray:
+    """Return labels as int64 of shape (n,)."""
+    what = "whole-number labels of shape (n,), counted from 0"
+    y = _as_array(argument, value, what)
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y.reshape(-1)
+    if y.ndim == 2:
+        raise invalid(
+            argument,
+            what,
+            y.shape,
+            remedy=f"These look one-hot encoded; pass {argument}.argmax(axis=1).",
+        )
+    if y.ndim != 1:
+        raise invalid(argument, what, y.shape)
+    if y.dtype.kind in "USO":
+        raise invalid(
+            argument,
+            what,
+            str(y.flat[0]),
+            remedy=f"class_names, {argument} = np.unique({argument}, return_inverse=True) numbers them.",
+        )
+    if y.dtype.kind == "f":
+        remedy = f"If they are whole numbers, pass {argument}.astype('int64')."
+        raise invalid(argument, what, f"dtype {y.dtype}", remedy=remedy)
+    if y.dtype.kind not in "iub":
+        raise invalid(argument, what, f"dtype {y.dtype}")
+    if y.dtype.kind == "i" and y.min() < 0:
+        raise invalid(argument, what, int(y.min()), remedy="Number the classes 0, 1, 2, ….")
+    return y.astype(np.int64, copy=False)
+
+
+def _class_names(
+    class_names: Iterable[str] | None, labels: Mapping[str, np.ndarray] | None
+) -> tuple[str, ...]:
+    """Return checked names; numbers for names where none are given."""
+    highest = max((int(y.max()) for y in labels.values()), default=0) if labels else 0
+    if class_names is None:
+        # A slip such as a label of a million must not become a million names.
+        if labels and highest > 10 * sum(len(y) for y in labels.values()):
+            raise invalid("y_train", "labels counted from 0 without gaps", highest, remedy=_renumber())
+        return tuple(str(label) for label in range(highest + 1))
+    if isinstance(class_names, str) or not isinstance(class_names, Iterable):
+        raise invalid("class_names", "a list of names, one for each label", class_names)
+    names = tuple(class_names)
+    for name in names:
+        if not isinstance(name, str) or not name.strip():
+            raise invalid("class_names", "names that are strings and not empty", name)
+    names = tuple(str(name) for name in names)
+    doubles = sorted({name for name in names if names.count(name) > 1})
+    if doubles:
+        raise invalid("class_names", "different from one another", doubles)
+    if len(names) <= highest:
+        raise invalid(
+            "class_names",
+            f"{highest + 1} names or more, as the labels go from 0 to {highest}",
+            f"{len(names)} names",
+        )
+    if len(names) < 2:
+        raise invalid("class_names", "at least two names", list(names))
+    return names
+
+
+def _renumber() -> str:
+    return "names, y = np.unique(y, return_inverse=True) numbers the classes anew."
+
+
+def _check_classes(labels: Mapping[str, np.ndarray], names: tuple[str, ...]) -> None:
+    """Raise where training has a single class, or lacks one that is named or tested."""
+    counts = np.bincount(labels["train"], minlength=len(names))
+    if np.count_nonzero(counts) < 2:
+        only = names[int(labels["train"][0])]
+        raise InvalidInputError(
+            f"y_train must be of two classes or more. Got only class '{only}', {len(labels['train'])} times. "
+            "Add images of another class.",
+            argument="y_train",
+            value=only,
+            accepted="of two classes or more",
+        )
+    absent = [names[label] for label in np.flatnonzero(counts == 0)]
+    if absent:
+        where = [f"y_{s}" for s, y in labels.items() if s != "train" and (counts[np.unique(y)] == 0).any()]
+        seen = f"Labels of such a class are in {' and '.join(where)}. " if where else ""
+        raise InvalidInputError(
+            f"y_train must be labels with at least one image of each class. Got none of {listing(absent)}. "
+            f"{seen}Add images, or leave the class out: {_renumber()}",
+            argument="y_train",
+            value=absent,
+            accepted="labels with at least one image of each class",
+        )
+
+
+def _table(rows: list[tuple[str, ...]], left: int) -> list[str]:
+    """Return rows as aligned lines, the first `left` columns to the left and the rest to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if column < left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
