@@ -1,0 +1,118 @@
+"""transferzoo: which backbone, with which head and recipe, gives what accuracy at what cost.
+
+This is a table of contents. A name's room is imported when the name is first used, so that
+``import transferzoo`` loads neither Keras nor TensorFlow, matplotlib or scikit-learn.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from transferzoo.version import __version__
+
+if TYPE_CHECKING:
+    from transferzoo import errors, evaluation, heads, plots
+    from transferzoo.backbones.backbone import Backbone, Preprocessing, Weights
+    from transferzoo.backbones.catalog import backbone_info, list_backbones, register_backbone
+    from transferzoo.data.augmentation import Augmentation
+    from transferzoo.data.catalog import dataset_info, list_datasets, load_dataset, register_dataset
+    from transferzoo.data.dataset import Dataset, from_arrays
+    from transferzoo.data.folder import from_directory
+    from transferzoo.errors import TransferZooError
+    from transferzoo.evaluation import evaluate
+    from transferzoo.heads import Head, head_info, list_heads, register_head
+    from transferzoo.models import build
+    from transferzoo.recipes import Phase, Plateau, Recipe, list_recipes, recipe_info, register_recipe
+    from transferzoo.results import Result
+    from transferzoo.runs import fit_and_evaluate
+    from transferzoo.studies.study import Study, compare
+
+_ROOMS = {
+    "Augmentation": "data.augmentation",
+    "Backbone": "backbones.backbone",
+    "Dataset": "data.dataset",
+    "Head": "heads",
+    "Phase": "recipes",
+    "Plateau": "recipes",
+    "Preprocessing": "backbones.backbone",
+    "Recipe": "recipes",
+    "Result": "results",
+    "Study": "studies.study",
+    "TransferZooError": "errors",
+    "Weights": "backbones.backbone",
+    "backbone_info": "backbones.catalog",
+    "build": "models",
+    "compare": "studies.study",
+    "dataset_info": "data.catalog",
+    "evaluate": "evaluation",
+    "fit_and_evaluate": "runs",
+    "from_arrays": "data.dataset",
+    "from_directory": "data.folder",
+    "head_info": "heads",
+    "list_backbones": "backbones.catalog",
+    "list_datasets": "data.catalog",
+    "list_heads": "heads",
+    "list_recipes": "recipes",
+    "load_dataset": "data.catalog",
+    "recipe_info": "recipes",
+    "register_backbone": "backbones.catalog",
+    "register_dataset": "data.catalog",
+    "register_head": "heads",
+    "register_recipe": "recipes",
+}
+_MODULES = ("errors", "evaluation", "heads", "plots")
+
+__all__ = [
+    "Augmentation",
+    "Backbone",
+    "Dataset",
+    "Head",
+    "Phase",
+    "Plateau",
+    "Preprocessing",
+    "Recipe",
+    "Result",
+    "Study",
+    "TransferZooError",
+    "Weights",
+    "__version__",
+    "backbone_info",
+    "build",
+    "compare",
+    "dataset_info",
+    "errors",
+    "evaluate",
+    "evaluation",
+    "fit_and_evaluate",
+    "from_arrays",
+    "from_directory",
+    "head_info",
+    "heads",
+    "list_backbones",
+    "list_datasets",
+    "list_heads",
+    "list_recipes",
+    "load_dataset",
+    "plots",
+    "recipe_info",
+    "register_backbone",
+    "register_dataset",
+    "register_head",
+    "register_recipe",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        value = getattr(importlib.import_module(f"transferzoo.{_ROOMS[name]}"), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"transferzoo.{name}")
+    else:
+        raise AttributeError(f"module 'transferzoo' has no attribute '{name}'", name=name, obj=__name__)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,1 @@
+"""Backbones: the networks that turn images into features, kept as a table that loads without Keras."""

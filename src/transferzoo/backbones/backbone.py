@@ -1,0 +1,156 @@
+"""What is known about a backbone, as records that need no Keras."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from transferzoo.errors import invalid
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How 0-255 RGB pixels become what a backbone was trained on: ``(pixel - mean) / std``, a channel each.
+
+    Parameters
+    ----------
+    mean, std : tuple of 3 floats
+        In units of 0-255, in the order of `channels`. `std` holds standard deviations, not variances.
+    channels : {"rgb", "bgr"}
+        The order the backbone wants.
+
+    Examples
+    --------
+    >>> MINUS_ONE_TO_ONE.mean
+    (127.5, 127.5, 127.5)
+    """
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    channels: str = "rgb"
+
+    def __post_init__(self) -> None:
+        if self.channels not in ("rgb", "bgr"):
+            raise invalid("channels", "'rgb' or 'bgr'", self.channels, candidates=("rgb", "bgr"))
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != 3:
+                raise invalid(name, "three numbers, one a channel", values)
+        if min(self.std) <= 0:
+            raise invalid("std", "three numbers above 0", self.std)
+
+
+RAW = Preprocessing(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+"""Pixels as they come, 0 to 255."""
+
+MINUS_ONE_TO_ONE = Preprocessing(mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5))
+"""Pixels scaled to [-1, 1], as MobileNet was trained."""
+
+IMAGENET_BGR = Preprocessing(mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0), channels="bgr")
+"""Blue first, ImageNet's mean colour subtracted, as VGG and ResNet were trained."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """One published weights file of a backbone without its classifier.
+
+    Parameters
+    ----------
+    name : str
+        What ``build(weights=…)`` calls it.
+    url : str
+        Where it is published; the last part is the file's name.
+    hash : str or None
+        ``"md5:…"`` or ``"sha256:…"`` as published; None where its publisher gives none.
+    trained_on, licence, source : str
+        The data, the terms, and who published it.
+    """
+
+    name: str
+    url: str
+    hash: str | None
+    trained_on: str
+    licence: str
+    source: str
+
+    @property
+    def file(self) -> str:
+        """The file's name."""
+        return self.url.rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backbone:
+    """A network from images to features, and what one must know to use it.
+
+    Parameters
+    ----------
+    name : str
+        What `build` calls it.
+    family : str
+        Backbones of one design share it.
+    paper : str
+        Where the design was published.
+    builder : str or callable
+        ``"module:function"``, or a function. Called with ``input_shape=(height, width, 3)`` and
+        `arguments`; returns a `keras.Model` from preprocessed images, float32
+        ``(batch, height, width, 3)``, to a feature map ``(batch, h, w, channels)`` or vectors
+        ``(batch, channels)``.
+    arguments : mapping
+        Further arguments of the builder.
+    parameters : int or None
+        Weights of the backbone alone, without any head; None where nobody counted.
+    feature_channels : int or None
+        Length of the feature vector after global pooling.
+    reduction : int or None
+        How many input pixels, along a side, make one cell of the last feature map.
+    native_size : int
+        Side in pixels of the images that its published weights saw.
+    minimum_size : int
+        Smallest side in pixels that it takes.
+    default_size : int
+        Side that small images are enlarged to when published weights are used.
+    preprocessing : Preprocessing
+        What `build` puts before it.
+    weights : tuple of Weights
+        The published files. Empty: it can only be trained from scratch.
+    licence : str
+        Terms of the network's code.
+    note : str
+        What else a user should know.
+    """
+
+    name: str
+    family: str
+    paper: str
+    builder: str | Callable[..., Any] = field(repr=False)
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    parameters: int | None = None
+    feature_channels: int | None = None
+    reduction: int | None = None
+    native_size: int = 224
+    minimum_size: int = 32
+    default_size: int = 96
+    preprocessing: Preprocessing = MINUS_ONE_TO_ONE
+    weights: tuple[Weights, ...] = ()
+    licence: str = "Apache-2.0"
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "arguments", MappingProxyType(dict(self.arguments)))
+
+    def resolve_builder(self) -> Callable[..., Any]:
+        """Return the function that builds the network, imported if it was given by name."""
+        if callable(self.builder):
+            return self.builder
+        module, _, function = self.builder.partition(":")
+        resolved = importlib.import_module(module)
+        for part in function.split("."):
+            resolved = getattr(resolved, part)
+        return resolved  # type: ignore[return-value]
+
+    def published_weights(self, name: str) -> Weights | None:
+        """Return the published weights called `name`, or None."""
+        return next((weights for weights in self.weights if weights.name == name), None)

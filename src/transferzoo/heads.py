@@ -1,0 +1,308 @@
+"""Heads, composed from small parts: from a backbone's features to one logit a class."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from transferzoo.errors import InvalidInputError, check_count, invalid
+from transferzoo.registry import Registry
+
+POOLINGS = ("avg", "max")
+NORMALIZATIONS = ("batch", "layer")
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Global pooling: ``(batch, h, w, channels)`` to ``(batch, channels)``; vectors pass unchanged.
+
+    Parameters
+    ----------
+    kind : {"avg", "max"}, default "avg"
+        Mean or maximum over the feature map.
+    """
+
+    kind: str = "avg"
+
+    def __post_init__(self) -> None:
+        if self.kind not in POOLINGS:
+            raise invalid("Pool's kind", "'avg' or 'max'", self.kind, candidates=POOLINGS)
+
+    def __call__(self, features: Any) -> Any:
+        """Apply it to a Keras tensor."""
+        from keras import layers
+
+        if len(features.shape) == 2:
+            return features
+        layer = {"avg": layers.GlobalAveragePooling2D, "max": layers.GlobalMaxPooling2D}[self.kind]
+        return layer()(features)
+
+
+@dataclass(frozen=True)
+class Flatten:
+    """All cells of the feature map in a row: ``(batch, h, w, channels)`` to ``(batch, h·w·channels)``."""
+
+    def __call__(self, features: Any) -> Any:
+        """Apply it to a Keras tensor."""
+        from keras import layers
+
+        return layers.Flatten()(features)
+
+
+@dataclass(frozen=True)
+class Dense:
+    """A fully connected layer: ``(batch, n)`` to ``(batch, units)``.
+
+    Parameters
+    ----------
+    units : int
+        1 or more.
+    activation : str or None, default "relu"
+        Any name that Keras knows.
+    """
+
+    units: int
+    activation: str | None = "relu"
+
+    def __post_init__(self) -> None:
+        check_count("Dense's units", self.units, 1)
+
+    def __call__(self, features: Any) -> Any:
+        """Apply it to a Keras tensor."""
+        from keras import layers
+
+        return layers.Dense(self.units, activation=self.activation)(features)
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """Batch or layer normalisation; shapes stay.
+
+    Parameters
+    ----------
+    kind : {"batch", "layer"}, default "batch"
+    """
+
+    kind: str = "batch"
+
+    def __post_init__(self) -> None:
+        if self.kind not in NORMALIZATIONS:
+            raise invalid("Normalize's kind", "'batch' or 'layer'", self.kind, candidates=NORMALIZATIONS)
+
+    def __call__(self, features: Any) -> Any:
+        """Apply it to a Keras tensor."""
+        from keras import layers
+
+        layer = {"batch": layers.BatchNormalization, "layer": layers.LayerNormalization}[self.kind]
+        return layer()(features)
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Sets a share of the features to zero while training; shapes stay.
+
+    Parameters
+    ----------
+    rate : float
+        In [0, 1).
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        if isinstance(self.rate, bool) or not isinstance(self.rate, int | float) or not 0 <= self.rate < 1:
+            raise invalid("Dropout's rate", "a number from 0 to below 1", self.rate)
+
+    def __call__(self, features: Any) -> Any:
+        """Apply it to a Keras tensor."""
+        from keras import layers
+
+        return layers.Dropout(self.rate)(features)
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """The last layer: ``(batch, n)`` to logits ``(batch, num_classes)``.
+
+    Its bias starts at 0; whether probabilities come out is for ``build(classifier_activation=…)``.
+    """
+
+    def __call__(self, features: Any, num_classes: int) -> Any:
+        """Apply it to a Keras tensor."""
+        from keras import layers
+
+        return layers.Dense(num_classes, name="logits")(features)
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head: parts in order, the last a `Classifier`.
+
+    Parameters
+    ----------
+    *parts : callable
+        Parts of this module, Keras layers, or any function from a Keras tensor to a Keras tensor. Give
+        functions that make new layers where one head serves several models.
+
+    Raises
+    ------
+    InvalidInputError
+        If the last part is no `Classifier`, one stands elsewhere, or a part cannot be called.
+
+    Examples
+    --------
+    >>> Head(Pool("avg"), Dropout(0.2), Classifier())
+    Head(Pool('avg'), Dropout(0.2), Classifier())
+    """
+
+    parts: tuple[Callable[..., Any], ...]
+
+    def __init__(self, *parts: Callable[..., Any]) -> None:
+        for part in parts:
+            if not callable(part) or isinstance(part, type):
+                raise invalid("A head's part", "a part such as Pool('avg') or a function of a tensor", part)
+        if not parts or not isinstance(parts[-1], Classifier):
+            raise InvalidInputError(
+                "A head must end in Classifier(). Put it last: Head(Pool(), Classifier())."
+            )
+        if any(isinstance(part, Classifier) for part in parts[:-1]):
+            raise InvalidInputError(
+                "A head must hold one Classifier(), as its last part. Got another before it."
+            )
+        object.__setattr__(self, "parts", parts)
+
+    def __call__(self, features: Any, num_classes: int) -> Any:
+        """Apply the parts: features, a Keras tensor, to logits ``(batch, num_classes)``."""
+        *body, classifier = self.parts
+        for part in body:
+            features = part(features)
+        return classifier(features, num_classes)
+
+    def __repr__(self) -> str:
+        words = []
+        for part in self.parts:
+            values = [repr(value) for value in vars(part).values()] if hasattr(part, "__dict__") else []
+            known = isinstance(part, Pool | Flatten | Dense | Normalize | Dropout | Classifier)
+            words.append(f"{type(part).__name__}({', '.join(values)})" if known else head_name(part))
+        return f"Head({', '.join(words)})"
+
+
+HEADS: Registry[Callable[..., Any]] = Registry("head")
+
+HEADS.register("linear", Head(Pool("avg"), Classifier()))
+HEADS.register("mlp", Head(Pool("avg"), Dropout(0.2), Dense(512), Dropout(0.5), Classifier()))
+HEADS.register("alexnet", Head(Flatten(), Dropout(0.5), Dense(4096), Dropout(0.5), Dense(4096), Classifier()))
+HEADS.register(
+    "article_resnet50",
+    Head(
+        Flatten(),
+        Dense(1024),
+        Dense(512),
+        Dropout(0.4),
+        Dense(256),
+        Dropout(0.3),
+        Dense(128),
+        Dropout(0.2),
+        Classifier(),
+    ),
+)
+HEADS.register(
+    "article_mobilenet", Head(Flatten(), Dense(1024), Dense(512), Dense(256), Dense(128), Classifier())
+)
+
+
+def list_heads(pattern: str = "*") -> list[str]:
+    """Names of the heads that `build` knows, sorted.
+
+    Parameters
+    ----------
+    pattern : str, default "*"
+        Shell-style wildcards; case does not matter.
+
+    Examples
+    --------
+    >>> list_heads("article*")
+    ['article_mobilenet', 'article_resnet50']
+    """
+    return HEADS.names(pattern)
+
+
+def head_info(name: str) -> Callable[..., Any]:
+    """Return the head behind a name; printing it shows its parts.
+
+    Examples
+    --------
+    >>> head_info("linear")
+    Head(Pool('avg'), Classifier())
+    """
+    return HEADS.get(name)
+
+
+def register_head(name: str, head: Callable[..., Any], *, replace: bool = False) -> None:
+    """Make a head of your own a first-class name.
+
+    Parameters
+    ----------
+    name : str
+        The new name; no spaces, slashes or wildcards.
+    head : Head or callable
+        A `Head`, or any function from features, a Keras tensor, to logits ``(batch, num_classes)``. One
+        that has a parameter `num_classes` is given it.
+    replace : bool, default False
+        Whether a head that has the name already gives way.
+
+    Raises
+    ------
+    NameTakenError
+        If the name is taken and `replace` is False.
+    InvalidInputError
+        If `head` cannot be called.
+
+    Examples
+    --------
+    >>> register_head("small_mlp", Head(Pool("max"), Dense(64), Classifier()), replace=True)
+    """
+    if not callable(head):
+        raise invalid("head", "a tz.Head, or a function from features to logits", head)
+    HEADS.register(name, head, replace=replace)
+
+
+def resolve_head(head: Any) -> Callable[..., Any]:
+    """Return the callable behind a head's name, or the callable itself."""
+    if isinstance(head, str):
+        return HEADS.get(head)
+    if not callable(head) or isinstance(head, type):
+        raise invalid("head", "a head's name, a tz.Head, or a function from features to logits", head)
+    return head
+
+
+def head_name(head: Any) -> str:
+    """Return a head's name for records: what was given, or the callable's own name."""
+    if isinstance(head, str):
+        return head
+    if isinstance(head, Head):
+        return repr(head)
+    name = getattr(head, "__qualname__", None) or getattr(head, "name", None) or type(head).__name__
+    return f"{getattr(head, '__module__', '')}.{name}".lstrip(".")
+
+
+def apply_head(head: Callable[..., Any], features: Any, num_classes: int) -> Any:
+    """Return the logits of `head` on the Keras tensor `features`, with their shape checked."""
+    try:
+        takes_count = "num_classes" in inspect.signature(head).parameters
+    except (TypeError, ValueError):
+        takes_count = False
+    logits = head(features, num_classes=num_classes) if takes_count else head(features)
+    shape = getattr(logits, "shape", None)
+    given = tuple(shape) if shape is not None else type(logits).__name__
+    if shape is None or len(shape) != 2 or shape[-1] != num_classes:
+        raise InvalidInputError(
+            f"head must turn features into logits of shape (batch, {num_classes}). "
+            f"'{head_name(head)}' turned {tuple(features.shape)} into {given}. "
+            f"End it in a layer of {num_classes} units without activation.",
+            argument="head",
+            value=head_name(head),
+        )
+    return logits

@@ -1,0 +1,435 @@
+"""`build`: preprocessing, backbone and head as one plain keras.Model; what is frozen, and what a model is."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import random
+import weakref
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from transferzoo.backbones.backbone import RAW, Backbone, Preprocessing
+from transferzoo.backbones.catalog import BACKBONES
+from transferzoo.backbones.weights import check_weights, load_weights, locate_weights
+from transferzoo.errors import InvalidInputError, check_count, invalid, nearest
+from transferzoo.files import file_hash
+from transferzoo.heads import apply_head, head_name, resolve_head
+
+logger = logging.getLogger("transferzoo")
+
+PREPROCESSING = "preprocessing"
+BACKBONE = "backbone"
+HEAD = "head"
+ACTIVATIONS = ("softmax", None)
+PREPROCESSINGS = ("backbone", "none")
+POLICIES = "'all', 'none', 'top:N' (the last N layers that hold weights), or the beginning of layer names"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """What `build` was asked for, and what it settled on; kept beside the model, not in it."""
+
+    backbone: str
+    num_classes: int
+    weights: str | None
+    weights_sha256: str | None
+    head: str
+    input_shape: tuple[int, int, int]
+    image_size: tuple[int, int]
+    trainable: str
+    classifier_activation: str | None
+    preprocessing: str
+    seed: int | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return asdict(self)
+
+
+_SETTINGS: weakref.WeakKeyDictionary[Any, ModelSettings] = weakref.WeakKeyDictionary()
+
+
+def model_settings(model: keras.Model) -> ModelSettings | None:
+    """Return what `build` was asked for, or None for a model that it did not make in this process."""
+    return _SETTINGS.get(model)
+
+
+def build(
+    name: str,
+    num_classes: int,
+    *,
+    weights: str | Path | None = "imagenet",
+    head: str | Callable[..., Any] = "linear",
+    input_shape: tuple[int, int, int] = (32, 32, 3),
+    image_size: int | tuple[int, int] | str | None = None,
+    trainable: str = "all",
+    classifier_activation: str | None = "softmax",
+    preprocessing: str = "backbone",
+    seed: int | None = None,
+    progress: Any = None,
+) -> keras.Model:
+    """Build one plain Keras model, from 0-255 pixels to class probabilities.
+
+    Parameters
+    ----------
+    name : str
+        A backbone, one of `list_backbones()`.
+    num_classes : int
+        2 or more.
+    weights : str, Path or None, default "imagenet"
+        ``"imagenet"`` for the published weights, None for random ones, or the path of a ``.weights.h5`` or
+        legacy ``.h5`` file with the backbone's weights. Published files are kept in
+        ``$KERAS_HOME/models`` (``~/.keras/models``).
+    head : str, Head or callable, default "linear"
+        One of `list_heads()`, a `Head`, or a function from features to logits ``(batch, num_classes)``.
+    input_shape : tuple of 3 ints, default (32, 32, 3)
+        Height, width and channels of the images that the model is given; 1 or 3 channels.
+    image_size : int, pair of ints or "input", optional
+        Images are resized to this inside the model (bilinear); ``"input"`` leaves them as they are. By
+        default smaller images are enlarged until both sides reach the backbone's `default_size` if weights
+        are loaded, its `minimum_size` if not.
+    trainable : str, default "all"
+        Which backbone layers learn: ``"all"``, ``"none"``, ``"top:N"`` (the last N layers that hold
+        weights), or the beginning of layer names such as ``"conv5"``.
+    classifier_activation : {"softmax", None}, default "softmax"
+        Probabilities, or logits.
+    preprocessing : {"backbone", "none"}, default "backbone"
+        What is done to pixels: what the backbone was trained with, or nothing (raw 0-255).
+    seed : int, optional
+        Makes the random weights repeatable.
+    progress : Progress, optional
+        Shows a download.
+
+    Returns
+    -------
+    keras.Model
+        Takes images, uint8 or float, ``(batch, *input_shape)``, 0 to 255. Gives float32
+        ``(batch, num_classes)``. Its layers ``"preprocessing"`` (absent where nothing is to be done),
+        ``"backbone"`` and ``"head"`` are models themselves. It is made of built-in layers, so a saved
+        ``.keras`` file loads where transferzoo is not installed.
+
+    Raises
+    ------
+    UnknownNameError
+        For a backbone or head that does not exist, with the nearest name.
+    InvalidInputError
+        For a bad argument.
+    WeightsError, DownloadError
+        If weights are missing, damaged, of another architecture, or cannot be fetched.
+
+    Examples
+    --------
+    >>> model = build("mobilenet_025", 10, weights=None)
+    >>> model.predict(np.zeros((2, 32, 32, 3), "uint8"), verbose=0).shape
+    (2, 10)
+    """
+    backbone = BACKBONES.get(name)
+    input_shape = check_input_shape(input_shape)
+    size = check_build(
+        backbone,
+        num_classes,
+        input_shape=input_shape,
+        weights=weights,
+        head=head,
+        image_size=image_size,
+        trainable=trainable,
+        classifier_activation=classifier_activation,
+        preprocessing=preprocessing,
+    )
+    make_logits = resolve_head(head)
+    weights_file = locate_weights(backbone, weights, progress=progress)
+
+    with seeded(seed):
+        network = _build_network(backbone, size)
+        if weights_file is not None:
+            load_weights(network, weights_file, backbone)
+        images = keras.Input(input_shape, name="images")
+        prepare = _build_preprocessing(
+            input_shape, size, backbone.preprocessing if preprocessing == "backbone" else RAW
+        )
+        features = network(prepare(images) if prepare is not None else images)
+        head_model = _build_head(make_logits, features.shape[1:], num_classes, classifier_activation)
+        model = keras.Model(images, head_model(features), name=_layer_safe(name))
+
+    set_trainable(network, trainable)
+    if tuple(features.shape[1:3]) == (1, 1) and len(features.shape) == 4:
+        logger.warning(
+            "%s shrinks %d×%d images to a 1×1 feature map; image_size=%d keeps more of them",
+            name,
+            *size,
+            max(backbone.default_size, 2 * max(size)),
+        )
+    _SETTINGS[model] = ModelSettings(
+        backbone=name,
+        num_classes=num_classes,
+        weights=None if weights is None else str(weights),
+        weights_sha256=None if weights_file is None else file_hash(weights_file),
+        head=head_name(head),
+        input_shape=input_shape,
+        image_size=size,
+        trainable=trainable,
+        classifier_activation=classifier_activation,
+        preprocessing=preprocessing,
+        seed=seed,
+    )
+    return model
+
+
+def check_build(
+    backbone: Backbone,
+    num_classes: int,
+    *,
+    input_shape: tuple[int, int, int],
+    weights: str | Path | None = "imagenet",
+    head: str | Callable[..., Any] = "linear",
+    image_size: int | tuple[int, int] | str | None = None,
+    trainable: str = "all",
+    classifier_activation: str | None = "softmax",
+    preprocessing: str = "backbone",
+) -> tuple[int, int]:
+    """Check what `build` would be told, without building; return the size that reaches the backbone."""
+    check_count("num_classes", num_classes, 2, "Count the classes; a yes-no problem has 2 classes here.")
+    resolve_head(head)
+    if classifier_activation not in ACTIVATIONS:
+        raise invalid(
+            "classifier_activation",
+            "'softmax' for probabilities or None for logits",
+            classifier_activation,
+            candidates=("softmax",),
+        )
+    if preprocessing not in PREPROCESSINGS:
+        raise invalid("preprocessing", "'backbone' or 'none'", preprocessing, candidates=PREPROCESSINGS)
+    check_weights(backbone, weights)
+    _check_policy_form(trainable)
+    if keras.config.image_data_format() != "channels_last":
+        raise InvalidInputError(
+            "Keras must be set to 'channels_last'. Got 'channels_first'. "
+            "Call keras.config.set_image_data_format('channels_last')."
+        )
+    size = choose_image_size(backbone, input_shape, image_size, pretrained=weights is not None)
+    if trainable not in ("all", "none") and not trainable.startswith("top:"):
+        set_trainable(_build_network(backbone, size), trainable)
+    return size
+
+
+def preprocess(images: Any, how: Preprocessing) -> Any:
+    """Apply a preprocessing record to a Keras tensor of 0-255 RGB images ``(batch, height, width, 3)``."""
+    if how.channels == "bgr":
+        images = keras.ops.flip(images, axis=-1)
+    if how == RAW:
+        return images
+    scale = [1.0 / std for std in how.std]
+    offset = [-mean / std for mean, std in zip(how.mean, how.std, strict=True)]
+    if len(set(how.mean)) == len(set(how.std)) == 1:
+        return layers.Rescaling(scale[0], offset=offset[0], name="scale")(images)
+    return layers.Rescaling(scale, offset=offset, name="scale")(images)
+
+
+def choose_image_size(
+    backbone: Backbone,
+    input_shape: tuple[int, int, int],
+    image_size: int | tuple[int, int] | str | None,
+    *,
+    pretrained: bool,
+) -> tuple[int, int]:
+    """Return the height and width that reach the backbone."""
+    height, width = input_shape[:2]
+    if image_size is None:
+        wanted = max(backbone.default_size, backbone.minimum_size) if pretrained else backbone.minimum_size
+        scale = max(1.0, wanted / min(height, width))
+        return round(height * scale), round(width * scale)
+    if image_size == "input":
+        if min(height, width) < backbone.minimum_size:
+            raise invalid(
+                "image_size",
+                f"at least {backbone.minimum_size} for '{backbone.name}'",
+                f"input: {height}×{width}",
+                remedy="Leave it out, and images are enlarged.",
+            )
+        return height, width
+    pair = tuple(image_size) if isinstance(image_size, tuple | list) else (image_size, image_size)
+    if len(pair) != 2:
+        raise invalid("image_size", "a whole number, a pair (height, width), or 'input'", image_size)
+    for side in pair:
+        least = backbone.minimum_size
+        if isinstance(side, bool) or not hasattr(side, "__index__") or side.__index__() < least:
+            raise invalid(
+                "image_size",
+                f"a whole number of at least {least} for '{backbone.name}', or a pair of them",
+                image_size,
+                remedy=f"Pass {least} or more, or leave it out.",
+            )
+    return int(pair[0]), int(pair[1])
+
+
+def set_trainable(network: keras.Model, policy: str) -> None:
+    """Set which layers of a backbone learn; a frozen BatchNorm also stops updating its statistics.
+
+    Parameters
+    ----------
+    network : keras.Model
+        A backbone, such as ``model.get_layer("backbone")``.
+    policy : str
+        As `build` takes it in `trainable`.
+    """
+    _check_policy_form(policy)
+    network.trainable = True
+    if policy == "all":
+        return
+    weighted = [layer for layer in network.layers if layer.weights]
+    if policy == "none":
+        chosen: set[int] = set()
+    elif policy.startswith("top:"):
+        count = int(policy[4:])
+        chosen = {id(layer) for layer in weighted[max(0, len(weighted) - count) :]}
+    else:
+        chosen = {id(layer) for layer in weighted if layer.name.startswith(policy)}
+        if not chosen:
+            names = [layer.name for layer in weighted]
+            close = nearest(policy, names)
+            raise InvalidInputError(
+                f"trainable must be {POLICIES}. No layer's name begins with '{policy}'."
+                + (f" Did you mean '{close}'?" if close else ""),
+                argument="trainable",
+                value=policy,
+                suggestion=close,
+            )
+    for layer in network.layers:
+        layer.trainable = id(layer) in chosen
+
+
+def connect(model: keras.Model, images: Any, *, inference_statistics: bool = False) -> tuple[Any, Any]:
+    """Run a built model's parts on a Keras tensor of images, on the same weights.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With parts called ``"backbone"`` and ``"head"``.
+    images : KerasTensor
+    inference_statistics : bool, default False
+        Whether the backbone's BatchNorm keeps to its stored statistics even in training, while its scale
+        and shift still learn. (Freezing the layer would stop those too; fine-tuning then diverges at
+        rates that work here.)
+
+    Returns
+    -------
+    tuple of 2 KerasTensors
+        Features and outputs.
+    """
+    prepare, backbone, head = _part(model, PREPROCESSING), backbone_of(model), head_of(model)
+    if backbone is None or head is None:
+        raise InvalidInputError("The model must come from tz.build: it has no parts 'backbone' and 'head'.")
+    prepared = prepare(images) if prepare is not None else images
+    features = backbone(prepared, training=False) if inference_statistics else backbone(prepared)
+    return features, head(features)
+
+
+def backbone_of(model: keras.Model) -> keras.Model | None:
+    """Return the part of a built model called ``"backbone"``, or None where there is none."""
+    return _part(model, BACKBONE)
+
+
+def head_of(model: keras.Model) -> keras.Model | None:
+    """Return the part of a built model called ``"head"``, or None where there is none."""
+    return _part(model, HEAD)
+
+
+def model_digest(model: keras.Model) -> str:
+    """Return a SHA-256 hex digest over a model's architecture and every weight."""
+    digest = hashlib.sha256(model.to_json().encode())
+    for value in model.get_weights():
+        digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def seeded(seed: int | None) -> Iterator[None]:
+    """Seed Keras for the block; Python's and NumPy's own generators are put back afterwards."""
+    if seed is None:
+        yield
+        return
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
+    keras.utils.set_random_seed(check_count("seed", seed, 0))
+    try:
+        yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+def _part(model: keras.Model, name: str) -> keras.Model | None:
+    part = next((layer for layer in getattr(model, "layers", []) if layer.name == name), None)
+    return part if isinstance(part, keras.Model) else None
+
+
+def _layer_safe(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "_.-" else "_" for c in name)
+
+
+def check_input_shape(shape: Any) -> tuple[int, int, int]:
+    """Return ``(height, width, channels)`` as ints, or raise."""
+    accepted = "(height, width, channels) with 1 or 3 channels, such as (32, 32, 3)"
+    if not isinstance(shape, tuple | list) or len(shape) != 3:
+        raise invalid("input_shape", accepted, shape)
+    if any(isinstance(n, bool) or not hasattr(n, "__index__") or n.__index__() < 1 for n in shape):
+        raise invalid("input_shape", accepted, shape)
+    if shape[2] not in (1, 3):
+        remedy = "Move the channels last." if shape[0] in (1, 3) else ""
+        raise invalid("input_shape", accepted, shape, remedy=remedy)
+    return int(shape[0]), int(shape[1]), int(shape[2])
+
+
+def _check_policy_form(policy: Any) -> None:
+    if not isinstance(policy, str) or not policy:
+        raise invalid("trainable", POLICIES, policy)
+    if policy.startswith("top:") and not (policy[4:].isdigit() and int(policy[4:]) > 0):
+        raise invalid("trainable", POLICIES, policy, remedy="N is a whole number of 1 or more.")
+
+
+def _build_network(backbone: Backbone, size: tuple[int, int]) -> keras.Model:
+    network = backbone.resolve_builder()(input_shape=(*size, 3), **backbone.arguments)
+    if not isinstance(network, keras.Model):
+        raise InvalidInputError(
+            f"The builder of '{backbone.name}' must return a keras.Model. Got {type(network).__name__}."
+        )
+    if len(network.outputs) != 1 or len(network.outputs[0].shape) not in (2, 4):
+        shapes = [tuple(output.shape) for output in network.outputs]
+        raise InvalidInputError(
+            f"The builder of '{backbone.name}' must return a model with one output, a feature map "
+            f"(batch, h, w, channels) or vectors (batch, channels). Got {shapes}."
+        )
+    network.name = BACKBONE
+    return network
+
+
+def _build_preprocessing(
+    input_shape: tuple[int, int, int], size: tuple[int, int], how: Preprocessing
+) -> keras.Model | None:
+    images = keras.Input(input_shape, name="pixels")
+    x = images
+    if input_shape[2] == 1:
+        x = layers.Concatenate(name="gray_to_rgb")([x, x, x])
+    if size != input_shape[:2]:
+        x = layers.Resizing(*size, interpolation="bilinear", name="resize")(x)
+    x = preprocess(x, how)
+    return None if x is images else keras.Model(images, x, name=PREPROCESSING)
+
+
+def _build_head(
+    make_logits: Callable[..., Any], feature_shape: Any, num_classes: int, activation: str | None
+) -> keras.Model:
+    features = keras.Input(tuple(feature_shape), name="features")
+    logits = apply_head(make_logits, features, num_classes)
+    if activation is None:
+        outputs = layers.Activation("linear", dtype="float32", name="outputs")(logits)
+    else:
+        outputs = layers.Activation(activation, dtype="float32", name="outputs")(logits)
+    return keras.Model(features, outputs, name=HEAD)

@@ -1,0 +1,355 @@
+"""`fit_and_evaluate`: one run, from the call to its Result."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import platform
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from transferzoo.backbones.backbone import Backbone
+from transferzoo.backbones.catalog import BACKBONES
+from transferzoo.backbones.weights import locate_weights
+from transferzoo.costs import count_parameters, measure_throughput
+from transferzoo.data.catalog import load_dataset
+from transferzoo.data.dataset import Dataset
+from transferzoo.errors import (
+    InvalidInputError,
+    OutputExistsError,
+    UnknownOptionError,
+    check_count,
+    invalid,
+    unknown_option,
+)
+from transferzoo.evaluation import evaluate
+from transferzoo.files import file_hash, refuse_full_folder
+from transferzoo.heads import head_name
+from transferzoo.models import build, check_build, model_digest, model_settings, seeded
+from transferzoo.progress import Progress, choose_progress
+from transferzoo.recipes import OPTIONS as RECIPE_OPTIONS
+from transferzoo.recipes import Recipe, resolve_recipe
+from transferzoo.results import Result, is_run, plain, read_settings
+from transferzoo.training import gives_probabilities, plan, predict, train
+
+logger = logging.getLogger("transferzoo")
+
+BUILD_OPTIONS = tuple(
+    name
+    for name, parameter in inspect.signature(build).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY and name not in ("input_shape", "seed", "progress")
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """One run, all decided and checked, nothing computed."""
+
+    name: str
+    model: keras.Model | None
+    backbone: Backbone | None
+    build_options: Mapping[str, Any]
+    recipe: Recipe
+    data: Dataset
+    seed: int
+    out: Path | None
+    settings: Mapping[str, Any]
+
+    def finished(self) -> bool:
+        """Tell whether the output folder holds this very run."""
+        return self.out is not None and is_run(self.out) and read_settings(self.out) == self.settings
+
+
+def fit_and_evaluate(
+    model: str | keras.Model,
+    data: str | Dataset,
+    *,
+    recipe: str | Recipe = "default",
+    seed: int = 0,
+    out: str | Path | None = None,
+    callbacks: Iterable[keras.callbacks.Callback] = (),
+    save_model: bool = True,
+    verbose: bool | str | Progress = "auto",
+    **options: Any,
+) -> Result:
+    """Train a model on the training images, then evaluate it once on the test images.
+
+    Parameters
+    ----------
+    model : str or keras.Model
+        A backbone's name, or a model from `build` (any Keras classifier from images to probabilities or
+        logits will do). A model is trained in place.
+    data : str or Dataset
+        A dataset's name, or what `load_dataset`, `from_arrays` or `from_directory` returned.
+    recipe : str or Recipe, default "default"
+        One of `list_recipes()`, or a record.
+    seed : int, default 0
+        Of random weights, order and augmentation.
+    out : str or Path, optional
+        Folder to save the run in. It must be new or empty; if it holds this very run already, finished,
+        that is loaded instead.
+    callbacks : iterable of keras.callbacks.Callback
+        Given to every phase of the training.
+    save_model : bool, default True
+        Whether `out` gets ``model.keras`` too.
+    verbose : {"auto", True, False}, default "auto"
+        Show progress; ``"auto"``: when standard error is a terminal.
+    **options
+        Whatever belongs to `build` (`weights`, `head`, `image_size`, …) where a name is given, or to the
+        recipe (`epochs`, `batch_size`, `learning_rate`, …: see `Recipe.with_options`).
+
+    Returns
+    -------
+    Result
+        Metrics on the test set, history, probabilities, costs, and the settings.
+
+    Raises
+    ------
+    UnknownNameError, UnknownOptionError, InvalidInputError
+        For a bad call; before anything slow starts, and with nothing written.
+    OutputExistsError
+        If `out` holds something else.
+    WeightsError, DownloadError
+        If weights cannot be had.
+    DivergedError
+        If the loss leaves the numbers.
+
+    Examples
+    --------
+    >>> import transferzoo as tz
+    >>> data = tz.load_dataset("digits").subset(train=100, validation=50, test=50)
+    >>> result = tz.fit_and_evaluate("mobilenet_025", data, weights=None, epochs=1)
+    >>> sorted(result.metrics)[:2]
+    ['accuracy', 'balanced_accuracy']
+    """
+    run = plan_run(model, data, recipe=recipe, seed=seed, out=out, options=options)
+    return execute(run, callbacks=callbacks, save_model=save_model, progress=choose_progress(verbose))
+
+
+def plan_run(
+    model: str | keras.Model,
+    data: str | Dataset,
+    *,
+    recipe: str | Recipe,
+    seed: int,
+    out: str | Path | None,
+    options: Mapping[str, Any],
+    name: str | None = None,
+) -> RunPlan:
+    """Check a call and decide everything, before anything slow starts; downloads nothing."""
+    seed = check_count("seed", seed, 0)
+    recipe = resolve_recipe(recipe)
+    build_options = {key: value for key, value in options.items() if key in BUILD_OPTIONS}
+    recipe_options = {key: value for key, value in options.items() if key in RECIPE_OPTIONS}
+    for option in options:
+        if option not in BUILD_OPTIONS and option not in RECIPE_OPTIONS:
+            raise unknown_option("fit_and_evaluate", option, (*BUILD_OPTIONS, *RECIPE_OPTIONS))
+    backbone = None
+    if isinstance(model, keras.Model):
+        label = str(model.name)
+        if build_options:
+            raise UnknownOptionError(
+                f"The model is built already, so {', '.join(map(repr, build_options))} cannot apply. "
+                "Pass it to tz.build, or give fit_and_evaluate a backbone's name.",
+                argument=next(iter(build_options)),
+            )
+        known = model_settings(model)
+        recipe = recipe.with_options(known.backbone if known else None, **recipe_options)
+    else:
+        backbone = BACKBONES.get(model)
+        label = backbone.name
+        recipe = recipe.with_options(backbone.name, **recipe_options)
+        build_options = {**recipe.build_options(backbone.name), **build_options}
+    if isinstance(data, str):
+        data = load_dataset(data, seed=seed)
+    if not isinstance(data, Dataset):
+        raise invalid("data", "a dataset's name, or what tz.load_dataset or tz.from_arrays returned", data)
+    if isinstance(model, keras.Model):
+        described = _check_model(model, data, recipe)
+    else:
+        assert backbone is not None
+        described = _check_build(backbone, build_options, data)
+    target = None if out is None else Path(out).expanduser()
+    settings = plain(
+        {
+            "model": described,
+            "data": {
+                "name": data.name,
+                "sha256": data.content_hash(),
+                "train": len(data.x_train),
+                "validation": len(data.x_validation),
+                "test": len(data.x_test),
+                "seed": data.seed,
+            },
+            "recipe": recipe.to_dict(),
+            "seed": seed,
+        }
+    )
+    run = RunPlan(
+        name=name or label,
+        model=model if isinstance(model, keras.Model) else None,
+        backbone=backbone,
+        build_options=build_options,
+        recipe=recipe,
+        data=data,
+        seed=seed,
+        out=target,
+        settings=settings,
+    )
+    if target is not None and not run.finished():
+        _refuse_other_run(target, settings)
+    return run
+
+
+def execute(
+    run: RunPlan,
+    *,
+    callbacks: Iterable[keras.callbacks.Callback] = (),
+    save_model: bool = True,
+    progress: Progress | None = None,
+) -> Result:
+    """Carry out a plan: build, train, evaluate, measure, save."""
+    progress = progress or Progress()
+    if run.finished():
+        assert run.out is not None
+        logger.info("'%s' holds this run already; loaded", run.out)
+        return Result.load(run.out)
+    model, data = run.model, run.data
+    if model is None:
+        assert run.backbone is not None
+        model = build(
+            run.backbone.name,
+            data.num_classes,
+            input_shape=data.input_shape,
+            seed=run.seed,
+            progress=progress,
+            **run.build_options,
+        )
+    plan(model, data, run.recipe, seed=run.seed)
+    began = time.perf_counter()
+    with seeded(run.seed):
+        history = train(model, data, run.recipe, seed=run.seed, callbacks=callbacks, progress=progress)
+    train_seconds = time.perf_counter() - began
+    outputs = predict(model, data.x_test, progress=progress)
+    y_prob = outputs if gives_probabilities(model, data.x_test) else softmax(outputs)
+    result = Result(
+        name=run.name,
+        metrics=evaluate(data.y_test, y_prob, class_names=data.class_names),
+        history=history,
+        y_true=data.y_test,
+        y_prob=y_prob.astype("float32"),
+        class_names=data.class_names,
+        settings=dict(run.settings),
+        costs={
+            **count_parameters(model),
+            "train_seconds": train_seconds,
+            **measure_throughput(model, data.x_test),
+        },
+        environment=environment(),
+        _model=model,
+    )
+    if run.out is not None:
+        result = replace(result, folder=result.save(run.out, model=save_model))
+        logger.info("saved in '%s'", run.out)
+    return result
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Return probabilities, float64, of logits ``(n, k)``."""
+    from scipy.special import softmax as scipy_softmax
+
+    return np.asarray(scipy_softmax(logits.astype("float64"), axis=1))
+
+
+def environment() -> dict[str, str]:
+    """Return versions, backend and machine, for the record."""
+    packages = ("transferzoo", "keras", "tensorflow", "jax", "torch", "numpy", "scikit-learn")
+    found = {"python": platform.python_version(), "backend": keras.backend.backend()}
+    for package in packages:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return {**found, "platform": platform.platform(), "machine": platform.machine()}
+
+
+def _check_build(backbone: Backbone, options: Mapping[str, Any], data: Dataset) -> dict[str, Any]:
+    """Check what can be checked of `build`'s options without building, and describe the model."""
+    weights = options.get("weights", "imagenet")
+    size = check_build(backbone, data.num_classes, input_shape=data.input_shape, **options)
+    published = backbone.published_weights(str(weights)) if weights is not None else None
+    digest = None
+    if weights is not None and published is None:
+        path = locate_weights(backbone, weights)
+        assert path is not None
+        digest = file_hash(path)
+    return {
+        "backbone": backbone.name,
+        "weights": None if weights is None else (published.name if published else "file"),
+        "weights_sha256": digest,
+        "head": head_name(options.get("head", "linear")),
+        "input_shape": list(data.input_shape),
+        "image_size": list(size),
+        "trainable": options.get("trainable", "all"),
+        "classifier_activation": options.get("classifier_activation", "softmax"),
+        "preprocessing": options.get("preprocessing", "backbone"),
+    }
+
+
+def _check_model(model: keras.Model, data: Dataset, recipe: Recipe) -> dict[str, Any]:
+    inputs, outputs = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
+    if isinstance(outputs, tuple) and outputs[-1] != data.num_classes:
+        raise InvalidInputError(
+            f"The model gives {outputs[-1]} classes and dataset '{data.name}' has {data.num_classes}. "
+            f"Build it with num_classes={data.num_classes}.",
+            argument="model",
+            value=outputs[-1],
+        )
+    if isinstance(inputs, tuple):
+        fits = zip(inputs[1:], data.input_shape, strict=False)
+        if any(ours is not None and ours != theirs for ours, theirs in fits):
+            raise InvalidInputError(
+                f"The model takes images of shape {inputs[1:]} and dataset '{data.name}' has "
+                f"{data.input_shape}. Build it with input_shape={data.input_shape}.",
+                argument="model",
+                value=inputs[1:],
+            )
+    settings = model_settings(model)
+    if "raw_pixels" in recipe.faults and not (settings and settings.preprocessing == "none"):
+        raise InvalidInputError(
+            "faithful=True needs a model that is given raw pixels. "
+            "Give fit_and_evaluate the backbone's name, or build the model with preprocessing='none'.",
+            argument="faithful",
+            value=True,
+        )
+    return {**(settings.to_dict() if settings else {"name": model.name}), "digest": model_digest(model)}
+
+
+def _refuse_other_run(folder: Path, settings: Mapping[str, Any]) -> None:
+    if not is_run(folder):
+        refuse_full_folder(folder)
+        return
+    differing = ", ".join(sorted(_differences(read_settings(folder) or {}, settings))) or "its results"
+    raise OutputExistsError(
+        f"'{folder}' holds another run; nothing in it was touched. It differs in {differing}. "
+        "Choose another folder, or move it away first.",
+        argument="out",
+        value=str(folder),
+    )
+
+
+def _differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        return [
+            found
+            for key in {**ours, **theirs}
+            for found in _differences(ours.get(key), theirs.get(key), f"{path}.{key}".lstrip("."))
+        ]
+    return [] if ours == theirs else [path]

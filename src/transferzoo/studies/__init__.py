@@ -1,0 +1,1 @@
+"""Studies: several runs on the same footing, and what follows from them."""
