@@ -15,7 +15,15 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from transferzoo.errors import DivergedError, DownloadError, RecordError, TransferZooError, invalid
+from transferzoo.errors import (
+    DivergedError,
+    DownloadError,
+    RecordError,
+    TransferZooError,
+    UnknownNameError,
+    invalid,
+    unknown_name,
+)
 from transferzoo.version import __version__
 
 if TYPE_CHECKING:
@@ -60,7 +68,7 @@ TestOption = Annotated[
     int | None, typer.Option("--test", help="Take this many test images, stratified.", show_default="all")
 ]
 ValidationOption = Annotated[
-    float, typer.Option("--validation", help="Share of the training images held out for validation.")
+    float, typer.Option("--validation", help="Share, or number, of training images held out.")
 ]
 RecipeOption = Annotated[str, typer.Option("--recipe", "-r", help="See: transferzoo list --kind recipes.")]
 WeightsOption = Annotated[
@@ -72,8 +80,12 @@ HeadOption = Annotated[
     typer.Option("--head", help="See: transferzoo list --kind heads.", show_default="the recipe's"),
 ]
 SizeOption = Annotated[
-    int | None,
-    typer.Option("--image-size", help="Resize to this inside the model.", show_default="the backbone's"),
+    str | None,
+    typer.Option(
+        "--image-size",
+        help="Resize to this inside the model; 'input': do not.",
+        show_default="the backbone's",
+    ),
 ]
 TrainableOption = Annotated[
     str | None, typer.Option("--trainable", help="all, none, top:N, or the beginning of layer names.")
@@ -93,16 +105,23 @@ OutOption = Annotated[
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"transferzoo {__version__}")
+        raise typer.Exit
+
+
 @app.callback(
     epilog="Every command takes [bold]--debug[/], which shows the traceback behind an error. "
     "First steps: [bold]transferzoo demo[/]"
 )
 def _root(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and stop.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and stop.", callback=_show_version, is_eager=True),
+    ] = False,
 ) -> None:
-    if version:
-        print(f"transferzoo {__version__}")
-        raise typer.Exit
+    del version
 
 
 @app.command(
@@ -153,14 +172,22 @@ def info(name: Annotated[str, typer.Argument(help="A backbone, dataset, recipe o
 
     import transferzoo as tz
 
-    if name in tz.list_datasets():
-        print(tz.dataset_info(name))
-    elif name in tz.list_recipes():
-        print(json.dumps(tz.recipe_info(name).to_dict(), indent=2))
-    elif name in tz.list_heads():
-        print(tz.head_info(name))
-    else:
+    found = False
+    if name in tz.list_backbones():
+        found = True
         _console().print(_backbone_table(tz.backbone_info(name)))
+    if name in tz.list_heads():
+        print(f"{chr(10) if found else ''}head '{name}': {tz.head_info(name)}")
+        found = True
+    if name in tz.list_datasets():
+        found = True
+        _console().print(_dataset_table(tz.dataset_info(name)))
+    if name in tz.list_recipes():
+        found = True
+        print(json.dumps(tz.recipe_info(name).to_dict(), indent=2))
+    if not found:
+        every = [*tz.list_backbones(), *tz.list_heads(), *tz.list_datasets(), *tz.list_recipes()]
+        raise unknown_name("backbone, head, dataset or recipe", name, every, "transferzoo list")
 
 
 @app.command(
@@ -193,7 +220,7 @@ def fit(
     options = _options(
         weights=weights,
         head=head,
-        image_size=image_size,
+        image_size=int(image_size) if image_size and image_size.isdigit() else image_size,
         trainable=trainable,
         epochs=epochs,
         batch_size=batch_size,
@@ -244,7 +271,7 @@ def compare(
     options = _options(
         weights=weights,
         head=head,
-        image_size=image_size,
+        image_size=int(image_size) if image_size and image_size.isdigit() else image_size,
         trainable=trainable,
         epochs=epochs,
         batch_size=batch_size,
@@ -274,6 +301,8 @@ def demo(
     quiet: QuietOption = False,
 ) -> None:
     """Compare two small backbones on 1,797 real scans of digits; needs no network."""
+    import logging
+
     with _quiet_import():
         import keras  # noqa: F401
 
@@ -284,16 +313,22 @@ def demo(
         print(data, "\n")
         names = " and ".join(DEMO_BACKBONES)
         print(f"Training {names} from scratch, {DEMO_EPOCHS} epochs each …", flush=True)
-    study = tz.compare(
-        list(DEMO_BACKBONES),
-        data,
-        weights=None,
-        epochs=DEMO_EPOCHS,
-        image_size="input",
-        seed=seed,
-        out=out,
-        verbose=not quiet and "auto",
-    )
+    warnings = logging.getLogger("transferzoo.models")
+    level = warnings.level
+    warnings.setLevel(logging.ERROR)  # that 32×32 pixels leave a 1×1 feature map is known, and no news here
+    try:
+        study = tz.compare(
+            list(DEMO_BACKBONES),
+            data,
+            weights=None,
+            epochs=DEMO_EPOCHS,
+            image_size="input",
+            seed=seed,
+            out=out,
+            verbose=not quiet and "auto",
+        )
+    finally:
+        warnings.setLevel(level)
     _show(study)
     _save_study(study, data, out)
 
@@ -310,10 +345,6 @@ def main() -> None:
 
 def run(arguments: list[str], *, debug: bool = False) -> int:
     """Run the command line with these arguments and return its exit code."""
-    import logging
-
-    if not debug:
-        logging.getLogger("transferzoo").setLevel(logging.ERROR)
     try:
         code = typer.main.get_command(app).main(arguments, prog_name="transferzoo", standalone_mode=False)
         return code if isinstance(code, int) else 0
@@ -333,7 +364,9 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         if debug:
             raise
         if format_message is not None:
-            return _complain(f"{format_message()} See: transferzoo --help".replace("\n", " "), 2)
+            context = getattr(error, "ctx", None)
+            command = context.command_path if context is not None else "transferzoo"
+            return _complain(f"{format_message()} See: {command} --help".replace("\n", " "), 2)
         reason = " ".join(str(error).split())[:300]
         return _complain(f"{type(error).__name__}: {reason} (--debug shows where)", 1)
 
@@ -346,7 +379,7 @@ def _complain(message: str, code: int) -> int:
 @contextlib.contextmanager
 def _quiet_import() -> Iterator[None]:
     """Keep what TensorFlow's C++ says while loading off the terminal, unless loading fails."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as heard:
@@ -374,6 +407,30 @@ def _table(*columns: str) -> Table:
     return table
 
 
+def _facts(rows: dict[str, str]) -> Table:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in rows.items():
+        if value:
+            table.add_row(key, value)
+    return table
+
+
+def _dataset_table(record: Any) -> Table:
+    shape = "×".join(map(str, record.image_shape)) if record.image_shape else ""
+    return _facts(
+        {
+            "dataset": record.name,
+            "what it is": record.description,
+            "classes": str(record.num_classes or ""),
+            "images": shape,
+            "source": record.source,
+            "licence": record.licence,
+        }
+    )
+
+
 def _backbone_table(record: Any) -> Table:
     how = record.preprocessing
     rows = {
@@ -385,7 +442,7 @@ def _backbone_table(record: Any) -> Table:
         "reduction": f"{record.reduction} pixels a cell" if record.reduction else "unknown",
         "native size": f"{record.native_size} pixels",
         "smallest image": f"{record.minimum_size} pixels",
-        "enlarged to": f"{record.default_size} pixels, with published weights",
+        "enlarged to": f"{record.default_size} pixels, with published weights" if record.weights else "",
         "preprocessing": f"{how.channels.upper()}, (pixel - {how.mean}) / {how.std}",
         "licence": record.licence,
         "note": record.note,
@@ -397,13 +454,7 @@ def _backbone_table(record: Any) -> Table:
         )
     if not record.weights:
         rows["weights"] = "none: trained from scratch"
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold", no_wrap=True)
-    table.add_column(overflow="fold")
-    for key, value in rows.items():
-        if value:
-            table.add_row(key, value)
-    return table
+    return _facts(rows)
 
 
 def _options(**given: Any) -> dict[str, Any]:
@@ -418,8 +469,12 @@ def _dataset(
 ) -> Dataset:
     import transferzoo as tz
 
+    validation = int(validation) if validation >= 1 and validation == int(validation) else validation
     if name not in tz.list_datasets() and Path(name).is_dir() and path is None:
         data = tz.from_directory(name, validation=validation, seed=seed)
+    elif name not in tz.list_datasets():
+        error = unknown_name("dataset", name, tz.list_datasets(), "transferzoo list --kind datasets")
+        raise UnknownNameError(f"{error} Nor is there a folder of that name.", argument="dataset", value=name)
     elif path is not None:
         data = tz.load_dataset(name, validation=validation, seed=seed, path=path)
     else:

@@ -88,6 +88,8 @@ def nearest(name: Any, candidates: Iterable[str]) -> str | None:
     names = {candidate.lower(): candidate for candidate in candidates}
     wanted = str(name).lower()
     close = difflib.get_close_matches(wanted, names, n=1, cutoff=0.6)
+    if not close and len(wanted) > 2:
+        close = [key for key in names if key.startswith(wanted)][:1]
     if not close:
         squeezed = {key.replace("_", "").replace("-", ""): key for key in names}
         hit = difflib.get_close_matches(wanted.replace("_", "").replace("-", ""), squeezed, n=1, cutoff=0.6)

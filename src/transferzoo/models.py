@@ -18,12 +18,17 @@ from keras import layers
 
 from transferzoo.backbones.backbone import RAW, Backbone, Preprocessing
 from transferzoo.backbones.catalog import BACKBONES
-from transferzoo.backbones.weights import check_weights, load_weights, locate_weights
+from transferzoo.backbones.weights import (
+    available_weights,
+    check_weights,
+    load_weights,
+    locate_weights,
+)
 from transferzoo.errors import InvalidInputError, check_count, invalid, nearest
 from transferzoo.files import file_hash
 from transferzoo.heads import apply_head, head_name, resolve_head
 
-logger = logging.getLogger("transferzoo")
+logger = logging.getLogger("transferzoo.models")
 
 PREPROCESSING = "preprocessing"
 BACKBONE = "backbone"
@@ -87,7 +92,8 @@ def build(
     weights : str, Path or None, default "imagenet"
         ``"imagenet"`` for the published weights, None for random ones, or the path of a ``.weights.h5`` or
         legacy ``.h5`` file with the backbone's weights. Published files are kept in
-        ``$KERAS_HOME/models`` (``~/.keras/models``).
+        ``$KERAS_HOME/models`` (``~/.keras/models``). A backbone that nobody published weights of, such as
+        alexnet, gets random ones, and a warning says so.
     head : str, Head or callable, default "linear"
         One of `list_heads()`, a `Head`, or a function from features to logits ``(batch, num_classes)``.
     input_shape : tuple of 3 ints, default (32, 32, 3)
@@ -133,6 +139,7 @@ def build(
     """
     backbone = BACKBONES.get(name)
     input_shape = check_input_shape(input_shape)
+    weights = available_weights(backbone, weights)
     size = check_build(
         backbone,
         num_classes,
@@ -216,7 +223,8 @@ def check_build(
         )
     size = choose_image_size(backbone, input_shape, image_size, pretrained=weights is not None)
     if trainable not in ("all", "none") and not trainable.startswith("top:"):
-        set_trainable(_build_network(backbone, size), trainable)
+        with _generators_kept():
+            set_trainable(_build_network(backbone, size), trainable)
     return size
 
 
@@ -328,8 +336,23 @@ def connect(model: keras.Model, images: Any, *, inference_statistics: bool = Fal
     if backbone is None or head is None:
         raise InvalidInputError("The model must come from tz.build: it has no parts 'backbone' and 'head'.")
     prepared = prepare(images) if prepare is not None else images
-    features = backbone(prepared, training=False) if inference_statistics else backbone(prepared)
+    features = _AsInPrediction(backbone)(prepared) if inference_statistics else backbone(prepared)
     return features, head(features)
+
+
+class _AsInPrediction(layers.Layer):
+    """Runs a network with ``training=False`` whatever it stands in.
+
+    Calling the network so is not enough: Keras 3.15 lets a Functional model's own `training` overrule what
+    its layers were called with.
+    """
+
+    def __init__(self, network: keras.Model) -> None:
+        super().__init__()
+        self.network = network
+
+    def call(self, images: Any) -> Any:
+        return self.network(images, training=False)
 
 
 def backbone_of(model: keras.Model) -> keras.Model | None:
@@ -356,8 +379,14 @@ def seeded(seed: int | None) -> Iterator[None]:
     if seed is None:
         yield
         return
+    with _generators_kept():
+        keras.utils.set_random_seed(check_count("seed", seed, 0))
+        yield
+
+
+@contextlib.contextmanager
+def _generators_kept() -> Iterator[None]:
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-    keras.utils.set_random_seed(check_count("seed", seed, 0))
     try:
         yield
     finally:

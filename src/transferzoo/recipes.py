@@ -167,6 +167,25 @@ class Recipe:
         wanted = ("always", "pretrained" if pretrained else "scratch")
         return tuple(phase for phase in self.phases if phase.when in wanted)
 
+    def for_weights(self, *, pretrained: bool) -> Recipe:
+        """Return the recipe with only the phases that apply.
+
+        Raises
+        ------
+        InvalidInputError
+            If none does.
+        """
+        phases = self.phases_for(pretrained=pretrained)
+        if not phases:
+            kind = "loaded" if pretrained else "random"
+            raise InvalidInputError(
+                f"recipe '{self.name}' has no phase for {kind} weights. "
+                f"Its phases are for: {', '.join(phase.when for phase in self.phases)}.",
+                argument="recipe",
+                value=self.name,
+            )
+        return replace(self, phases=phases)
+
     def with_options(self, backbone: str | None = None, **options: Any) -> Recipe:
         """Return the recipe for a backbone, with a caller's options in place.
 
@@ -303,11 +322,12 @@ RECIPES.register(
                 name="fine_tune",
                 when="pretrained",
                 epochs=5,
-                batch_norm="inference",
-                learning_rate=0.01,
-                nesterov=True,
+                batch_norm="train",
+                optimizer="adamw",
+                learning_rate=5e-4,
+                weight_decay=0.05,
                 schedule="cosine",
-                warmup=0.05,
+                warmup=0.1,
                 label_smoothing=0.1,
                 augmentation=LIGHT,
             ),
@@ -316,7 +336,7 @@ RECIPES.register(
                 when="scratch",
                 epochs=20,
                 batch_norm="train",
-                learning_rate=0.1,
+                learning_rate=0.03,
                 nesterov=True,
                 schedule="cosine",
                 warmup=0.1,

@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 KIND = "transferzoo run"
+COST_WORDS = {
+    "parameters": "{} parameters",
+    "trainable_parameters": "{} of them trainable",
+    "size_bytes": "{}",
+    "train_seconds": "trained in {}",
+    "images_per_second": "predicts {} images/s",
+}
 RUN, HISTORY, PREDICTIONS, MODEL = "run.json", "history.csv", "predictions.npz", "model.keras"
 
 
@@ -187,15 +194,17 @@ class Result:
         n, k = self.y_prob.shape
         shown = plots.readable("accuracy", self.accuracy)
         lines = [f"{self.name}: accuracy {shown} on {n:,} images of {k} classes"]
-        for table in (self.metrics, self.costs):
-            parts = [
-                f"{key.removesuffix('_bytes').removesuffix('_seconds').replace('_', ' ')} "
-                f"{plots.readable(key, value)}"
-                for key, value in table.items()
-                if key != "accuracy" and isinstance(value, (int, float)) and math.isfinite(value)
-            ]
-            if parts:
-                lines.append("  " + ", ".join(parts))
+        figures = [
+            f"{key.replace('_', ' ')} {plots.readable(key, value)}"
+            for key, value in self.metrics.items()
+            if key != "accuracy" and math.isfinite(value)
+        ]
+        spent = [
+            words.format(plots.readable(key, self.costs[key]))
+            for key, words in COST_WORDS.items()
+            if math.isfinite(self.costs.get(key, math.nan))
+        ]
+        lines += ["  " + ", ".join(parts) for parts in (figures, spent) if parts]
         if self.epochs:
             phases = list(dict.fromkeys(self.history.get("phase", [])))
             named = f", phases {', '.join(phases)}" if phases else ""

@@ -17,7 +17,7 @@ import numpy as np
 
 from transferzoo.backbones.backbone import Backbone
 from transferzoo.backbones.catalog import BACKBONES
-from transferzoo.backbones.weights import locate_weights
+from transferzoo.backbones.weights import available_weights, locate_weights
 from transferzoo.costs import count_parameters, measure_throughput
 from transferzoo.data.catalog import load_dataset
 from transferzoo.data.dataset import Dataset
@@ -167,6 +167,7 @@ def plan_run(
         label = backbone.name
         recipe = recipe.with_options(backbone.name, **recipe_options)
         build_options = {**recipe.build_options(backbone.name), **build_options}
+        build_options["weights"] = available_weights(backbone, build_options.get("weights", "imagenet"))
     if isinstance(data, str):
         data = load_dataset(data, seed=seed)
     if not isinstance(data, Dataset):
@@ -176,6 +177,7 @@ def plan_run(
     else:
         assert backbone is not None
         described = _check_build(backbone, build_options, data)
+    recipe = recipe.for_weights(pretrained=_is_pretrained(model, build_options))
     target = None if out is None else Path(out).expanduser()
     settings = plain(
         {
@@ -262,10 +264,8 @@ def execute(
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
-    """Return probabilities, float64, of logits ``(n, k)``."""
-    from scipy.special import softmax as scipy_softmax
-
-    return np.asarray(scipy_softmax(logits.astype("float64"), axis=1))
+    """Return probabilities of logits ``(n, k)``."""
+    return np.asarray(keras.ops.convert_to_numpy(keras.ops.softmax(logits, axis=1)))
 
 
 def environment() -> dict[str, str]:
@@ -278,6 +278,13 @@ def environment() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return {**found, "platform": platform.platform(), "machine": platform.machine()}
+
+
+def _is_pretrained(model: str | keras.Model, build_options: Mapping[str, Any]) -> bool:
+    if isinstance(model, keras.Model):
+        settings = model_settings(model)
+        return settings is None or settings.weights is not None
+    return build_options["weights"] is not None
 
 
 def _check_build(backbone: Backbone, options: Mapping[str, Any], data: Dataset) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def train(
     plans = plan(model, data, recipe, seed=seed)
     progress = progress or Progress()
     backbone = backbone_of(model)
-    as_built = [(layer, layer.trainable) for layer in _leaves(backbone)] if backbone else []
+    as_built = _training_state(backbone) if backbone else []
     history: dict[str, list[Any]] = {}
     try:
         for step in plans:
@@ -216,12 +216,14 @@ def _run_phase(
             verbose=0,
             callbacks=[record, keras.callbacks.TerminateOnNaN(), *plateau, *kept, bar, *callbacks],
         )
-    if not np.isfinite(record.columns["loss"]).all():
-        epoch = len(record.columns["loss"])
-        raise DivergedError(
-            f"Training diverged: the loss is {record.columns['loss'][-1]} in epoch {epoch} of phase "
-            f"'{phase.name}'. Pass a lower learning_rate; it was {phase.learning_rate:g}."
-        )
+    # what an epoch's last step does shows in the validation loss alone
+    for title, key in (("loss", "loss"), ("validation loss", "val_loss")):
+        wild = np.flatnonzero(~np.isfinite(record.columns[key]))
+        if wild.size:
+            raise DivergedError(
+                f"Training diverged: the {title} is {record.columns[key][wild[0]]} in epoch {wild[0] + 1} "
+                f"of phase '{phase.name}'. Pass a lower learning_rate; it was {phase.learning_rate:g}."
+            )
     return record.columns
 
 
@@ -235,10 +237,16 @@ def split_at_features(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     images = keras.Input(model.input_shape[1:])
     features, _ = connect(model, images)
     first = head.layers[1]
-    if isinstance(first, layers.GlobalAveragePooling2D | layers.GlobalMaxPooling2D):
-        pooled = type(first)()(features)
+    readers = [layer for layer in head.layers[1:] if _reads(layer, head.inputs[0])]
+    pooling = isinstance(first, layers.GlobalAveragePooling2D | layers.GlobalMaxPooling2D)
+    if pooling and all(layer is first for layer in readers):
+        pooled = type(first).from_config(first.get_config())(features)
         return keras.Model(images, pooled), keras.Model(first.output, head.outputs[0])
     return keras.Model(images, features), head
+
+
+def _reads(layer: Any, tensor: Any) -> bool:
+    return any(each is tensor for each in keras.tree.flatten(layer.input))
 
 
 def make_optimizer(phase: Phase, steps_per_epoch: int) -> keras.optimizers.Optimizer:
@@ -309,10 +317,17 @@ def _leaves(model: keras.Model) -> list[Any]:
     return found
 
 
-def _restore(backbone: keras.Model, flags: Sequence[tuple[Any, bool]]) -> None:
+def _training_state(backbone: keras.Model) -> list[tuple[Any, bool, float | None]]:
+    """Return what a phase may change for itself: each layer's trainable flag and momentum."""
+    return [(layer, layer.trainable, getattr(layer, "momentum", None)) for layer in _leaves(backbone)]
+
+
+def _restore(backbone: keras.Model, state: Sequence[tuple[Any, bool, float | None]]) -> None:
     backbone.trainable = True
-    for layer, trainable in flags:
+    for layer, trainable, momentum in state:
         layer.trainable = trainable
+        if momentum is not None:
+            layer.momentum = momentum
 
 
 class _EpochRecord(keras.callbacks.Callback):

@@ -256,7 +256,8 @@ def register_backbone(
         What `build` does to 0-255 pixels before they reach the network.
     family, paper, parameters, feature_channels, reduction, native_size, minimum_size, default_size, \
 weights, licence, note
-        Fields of `Backbone`, for whoever looks the name up. `default_size` is `native_size` if left out.
+        Fields of `Backbone`, for whoever looks the name up. `default_size` is `minimum_size` if left out:
+        images then stay as they are.
     arguments : mapping, optional
         Further arguments of the builder.
     replace : bool, default False
@@ -299,7 +300,7 @@ weights, licence, note
         reduction=reduction,
         native_size=native_size,
         minimum_size=check_count("minimum_size", minimum_size, 1),
-        default_size=native_size if default_size is None else check_count("default_size", default_size, 1),
+        default_size=minimum_size if default_size is None else check_count("default_size", default_size, 1),
         preprocessing=preprocessing,
         weights=tuple(weights),
         licence=licence,

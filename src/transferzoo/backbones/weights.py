@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,20 @@ from transferzoo.backbones.backbone import Backbone, Weights
 from transferzoo.errors import WeightsError, invalid, nearest
 from transferzoo.files import cache_folder, download, file_hash
 
+logger = logging.getLogger("transferzoo")
+
 SUFFIXES = (".h5", ".hdf5")
+
+
+def available_weights(backbone: Backbone, weights: Any) -> Any:
+    """Return `weights`, or None, and say so, where "imagenet" is asked of a backbone nobody published.
+
+    So that one call can compare such a backbone, trained from scratch, with pretrained ones.
+    """
+    if isinstance(weights, str) and weights == "imagenet" and not backbone.weights:
+        logger.warning("%s has no published weights: it is trained from scratch", backbone.name)
+        return None
+    return weights
 
 
 def check_weights(backbone: Backbone, weights: Any) -> None:
@@ -24,13 +39,6 @@ def check_weights(backbone: Backbone, weights: Any) -> None:
     if isinstance(weights, str) and backbone.published_weights(weights):
         return
     published = [record.name for record in backbone.weights]
-    if str(weights) == "imagenet":
-        raise WeightsError(
-            f"'{backbone.name}' has no published weights. "
-            "Pass weights=None to train it from scratch, or a file path.",
-            argument="weights",
-            value=weights,
-        )
     path = Path(weights).expanduser()
     if not path.is_file():
         close = nearest(str(weights), [*published, "imagenet"]) if published else None
@@ -123,7 +131,11 @@ def load_weights(network: Any, path: Path, backbone: Backbone) -> None:
         If the file is of another architecture, or holds a classifier as well.
     """
     try:
-        network.load_weights(path)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.filterwarnings("always", message="Skipping nested container")
+            network.load_weights(path)
+        if said:
+            raise ValueError(str(said[0].message))
     except (ValueError, KeyError, OSError, TypeError, AttributeError, IndexError) as error:
         reason = " ".join(str(error).split())
         raise WeightsError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -42,6 +43,10 @@ class Augmentation:
     fill: str = "nearest"
 
     def __post_init__(self) -> None:
+        for argument in ("rotation", "zoom", "shift"):
+            value = getattr(self, argument)
+            if isinstance(value, bool) or not isinstance(value, numbers.Real):
+                raise invalid(argument, "a number", value)
         if not 0 <= self.rotation <= 180:
             raise invalid("rotation", "degrees from 0 to 180", self.rotation)
         if not 0 <= self.zoom < 1:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from transferzoo.data.dataset import Dataset, check_share
+from transferzoo.data.dataset import Dataset
+from transferzoo.data.splits import check_share
 from transferzoo.errors import check_count, invalid, unknown_option
 from transferzoo.registry import Registry
 

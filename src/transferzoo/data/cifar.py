@@ -5,19 +5,18 @@ from __future__ import annotations
 import dataclasses
 import io
 import logging
-import pickle
 import tarfile
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
 
 import numpy as np
 
 from transferzoo import files
-from transferzoo.data.dataset import Dataset, check_share, from_arrays
+from transferzoo.data.batchfile import SIDE, damaged, read_batch
+from transferzoo.data.dataset import Dataset, from_arrays
 from transferzoo.data.folder import check_class_names, list_images, read_images, shared_size
+from transferzoo.data.splits import check_share
 from transferzoo.errors import InvalidInputError, check_count, invalid, listing
 
-SIDE = 32
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 # The largest batch, CIFAR-100's training set, has 155 MB: more than this is something else.
 LARGEST_MEMBER = 400 * 2**20
@@ -292,15 +291,6 @@ def _check_sidecar(kept: Path) -> None:
         )
 
 
-def _damaged(path: Path | str, reason: str) -> InvalidInputError:
-    return InvalidInputError(
-        f"{path} cannot be read as CIFAR data: {reason.rstrip('.')}. Delete it and fetch it again, "
-        "or pass another path.",
-        argument="path",
-        value=str(path),
-    )
-
-
 def _check_arrays(
     source: CifarSource, arrays: dict[str, np.ndarray], path: Path | str
 ) -> dict[str, np.ndarray]:
@@ -308,11 +298,11 @@ def _check_arrays(
     for split in ("train", "test"):
         x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
         if x.dtype != np.uint8 or x.shape[1:] != (SIDE, SIDE, 3) or not len(x):
-            raise _damaged(path, f"x_{split} is {x.dtype} of shape {x.shape}, not uint8 of (n, 32, 32, 3)")
+            raise damaged(path, f"x_{split} is {x.dtype} of shape {x.shape}, not uint8 of (n, 32, 32, 3)")
         if y.dtype.kind not in "iu" or y.shape not in ((len(x),), (len(x), 1)):
-            raise _damaged(path, f"y_{split} is {y.dtype} of shape {y.shape}, not {len(x)} whole numbers")
+            raise damaged(path, f"y_{split} is {y.dtype} of shape {y.shape}, not {len(x)} whole numbers")
         if y.min() < 0 or y.max() >= len(source.class_names):
-            raise _damaged(
+            raise damaged(
                 path,
                 f"its labels go from {y.min()} to {y.max()}, and {source.title} has "
                 f"{len(source.class_names)} classes",
@@ -329,9 +319,9 @@ def _read_npz(source: CifarSource, path: Path) -> dict[str, np.ndarray]:
     except FileNotFoundError:
         raise
     except Exception as error:
-        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+        raise damaged(path, f"{type(error).__name__}: {error}") from error
     if missing:
-        raise _damaged(path, f"it lacks {listing(missing)} of {listing(KEYS)}")
+        raise damaged(path, f"it lacks {listing(missing)} of {listing(KEYS)}")
     return _check_arrays(source, arrays, path)
 
 
@@ -347,16 +337,16 @@ def _read_archive(source: CifarSource, path: Path) -> dict[str, np.ndarray]:
                 if not member.isfile() or tuple(parts[-2:]) not in wanted:
                     continue
                 if member.size > LARGEST_MEMBER:
-                    raise _damaged(path, f"its member {member.name} has {member.size:,} bytes")
+                    raise damaged(path, f"its member {member.name} has {member.size:,} bytes")
                 stream = archive.extractfile(member)
                 assert stream is not None
                 # Read whole first, so that an error of the archive is told from one of the pickle.
                 content = io.BytesIO(stream.read())
-                batches[parts[-1]] = _read_batch(source, content, f"{path} ({member.name})")
+                batches[parts[-1]] = read_batch(content, source.label_key, f"{path} ({member.name})")
     except (FileNotFoundError, InvalidInputError):
         raise
     except Exception as error:
-        raise _damaged(path, f"{type(error).__name__}: {error}") from error
+        raise damaged(path, f"{type(error).__name__}: {error}") from error
     return _join(source, batches, path)
 
 
@@ -365,7 +355,7 @@ def _read_batches(source: CifarSource, folder: Path) -> dict[str, np.ndarray]:
     for name in (*source.train, *source.test):
         if (folder / name).is_file():
             with (folder / name).open("rb") as stream:
-                batches[name] = _read_batch(source, stream, folder / name)
+                batches[name] = read_batch(stream, source.label_key, folder / name)
     return _join(source, batches, folder)
 
 
@@ -374,7 +364,7 @@ def _join(
 ) -> dict[str, np.ndarray]:
     missing = [name for name in (*source.train, *source.test) if name not in batches]
     if missing:
-        raise _damaged(path, f"it lacks {listing(f'{source.folder}/{name}' for name in missing)}")
+        raise damaged(path, f"it lacks {listing(f'{source.folder}/{name}' for name in missing)}")
     arrays = {}
     for split, names in (("train", source.train), ("test", source.test)):
         arrays[f"x_{split}"] = np.concatenate([batches[name][0] for name in names])
@@ -403,107 +393,3 @@ def _read_class_folders(source: CifarSource, path: Path) -> dict[str, np.ndarray
         arrays[f"x_{split}"] = read_images(paths, (SIDE, SIDE))
         arrays[f"y_{split}"] = np.repeat(np.arange(len(by_class)), [len(images) for images in by_class])
     return _check_arrays(source, arrays, path)
-
-
-def _read_batch(source: CifarSource, stream: IO[bytes], where: Path | str) -> tuple[np.ndarray, np.ndarray]:
-    """Return one pickled batch's images and labels."""
-    try:
-        batch = _BatchUnpickler(stream, encoding="bytes").load()
-    except InvalidInputError as error:
-        raise _damaged(where, str(error)) from error
-    except Exception as error:
-        raise _damaged(where, f"{type(error).__name__}: {error}") from error
-    if not isinstance(batch, dict):
-        raise _damaged(where, f"it holds a {type(batch).__name__}, not a batch")
-    batch = {key.decode("latin1") if isinstance(key, bytes) else key: value for key, value in batch.items()}
-    missing = [key for key in ("data", source.label_key) if key not in batch]
-    if missing:
-        raise _damaged(where, f"it lacks {listing(missing)}")
-    data, labels = batch["data"], batch[source.label_key]
-    x = data.array if isinstance(data, _PickledArray) else None
-    y = labels.array if isinstance(labels, _PickledArray) else _int_list(labels)
-    if x is None or x.dtype != np.uint8 or x.ndim != 2 or x.shape[1] != 3 * SIDE * SIDE:
-        raise _damaged(where, "its 'data' is not an array of uint8 of shape (n, 3072)")
-    if y is None or y.shape != x.shape[:1]:
-        raise _damaged(where, f"its '{source.label_key}' is not a list of {len(x)} whole numbers")
-    # Rows hold the red plane, then the green, then the blue.
-    return np.ascontiguousarray(x.reshape(-1, 3, SIDE, SIDE).transpose(0, 2, 3, 1)), y
-
-
-def _int_list(labels: Any) -> np.ndarray | None:
-    if isinstance(labels, list) and labels and all(type(label) is int for label in labels):
-        return np.array(labels, np.int64)
-    return None
-
-
-class _PickledDtype:
-    """Stands in for numpy.dtype: whole numbers of the machine's byte order, and nothing else."""
-
-    def __init__(self, code: Any, *_: Any) -> None:
-        self.dtype = np.dtype(code.decode("latin1") if isinstance(code, bytes) else str(code))
-        if self.dtype.kind not in "iu":
-            raise InvalidInputError(f"its arrays have dtype {self.dtype}, and CIFAR's are of whole numbers")
-
-    def __setstate__(self, state: Any) -> None:
-        # "<" or ">"; "|" where a number is a single byte.
-        order: Any = state[1].decode("latin1") if isinstance(state[1], bytes) else state[1]
-        self.dtype = self.dtype.newbyteorder(order)
-
-
-class _PickledArray:
-    """Stands in for numpy.ndarray, whose constructor can be made to read memory that is not its own."""
-
-    array: np.ndarray | None = None
-
-    def __init__(self) -> None:
-        pass
-
-    def fill(self, content: Any, dtype: Any, shape: Any, order: Any) -> _PickledArray:
-        if not isinstance(dtype, _PickledDtype):
-            raise InvalidInputError("it holds an array without a dtype of numpy's")
-        self.array = np.frombuffer(content, dtype.dtype).reshape(shape, order=order)
-        return self
-
-    def __setstate__(self, state: Any) -> None:
-        _, shape, dtype, in_columns, content = state
-        self.fill(content, dtype, shape, "F" if in_columns else "C")
-
-
-def _reconstruct(kind: Any, *_: Any) -> _PickledArray:
-    if kind is not _PickledArray:
-        raise InvalidInputError("it holds an array of a kind of its own")
-    return _PickledArray()
-
-
-def _from_buffer(content: Any, dtype: Any, shape: Any, order: Any) -> _PickledArray:
-    return _PickledArray().fill(content, dtype, shape, order)
-
-
-def _encode(text: str, encoding: Any) -> bytes:
-    # Python 3 writes bytes so in the old protocols; other codecs could unpack far more than they are given.
-    if encoding not in ("latin1", "latin-1", b"latin1", b"latin-1"):
-        raise InvalidInputError(f"it encodes text as {encoding!r}")
-    return text.encode("latin1")
-
-
-# Numpy renamed its core in version 2; files of both kinds are about. All that a batch may name is here, and
-# what stands behind it is ours: a pickle calls what it names.
-ALLOWED_GLOBALS: dict[tuple[str, str], Any] = {
-    ("numpy", "ndarray"): _PickledArray,
-    ("numpy", "dtype"): _PickledDtype,
-    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-    ("numpy.core.numeric", "_frombuffer"): _from_buffer,
-    ("numpy._core.numeric", "_frombuffer"): _from_buffer,
-    ("_codecs", "encode"): _encode,
-}
-
-
-class _BatchUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in ALLOWED_GLOBALS:
-            return ALLOWED_GLOBALS[module, name]
-        raise InvalidInputError(
-            f"it asks for {module}.{name}, which a batch of plain arrays has no use for and which could run "
-            "code; nothing was run"
-        )

@@ -1,26 +1,32 @@
-"""The Dataset record: checked images and labels in three splits, drawn by seed."""
+"""The Dataset record, checked images and labels in three splits, and building one from arrays."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import hashlib
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from transferzoo.errors import InvalidInputError, check_count, invalid, listing
-
-SPLITS = ("train", "validation", "test")
-BLOCK = 256
-SHARE = "a fraction above 0 and below 1, or a whole number of images of 1 or more"
-WHY_NEEDED = {
-    "validation": "Choosing the best epoch needs validation images; pass a small share such as 0.1.",
-    "test": "An honest figure needs test images that training never saw; pass a small share such as 0.1.",
-}
-IMAGES = "images of shape (n, height, width, channels) with 1 or 3 channels"
+from transferzoo.data.checking import (
+    IMAGES,
+    check_classes,
+    check_pixels,
+    image_array,
+    label_array,
+    name_classes,
+)
+from transferzoo.data.splits import (
+    SPLITS,
+    check_share,
+    split_indices,
+    split_sizes,
+    stratified_indices,
+    subset_count,
+)
+from transferzoo.errors import check_count, invalid
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -78,7 +84,7 @@ class Dataset:
 
     def __post_init__(self) -> None:
         how = "Build the dataset with from_arrays, which converts."
-        object.__setattr__(self, "class_names", _class_names(self.class_names, None))
+        object.__setattr__(self, "class_names", name_classes(self.class_names, None))
         for split in SPLITS:
             for argument in (f"x_{split}", f"y_{split}"):
                 array = getattr(self, argument)
@@ -243,7 +249,7 @@ class Dataset:
         changes: dict[str, Any] = {}
         for (split, share), split_seed in zip(asked.items(), seeds, strict=True):
             x, y = self.splits[split]
-            count = _subset_count(split, share, y)
+            count = subset_count(split, share, y)
             if count < len(y):
                 chosen = stratified_indices(y, count, split_seed)
                 changes |= {f"x_{split}": x[chosen], f"y_{split}": y[chosen]}
@@ -337,8 +343,8 @@ def from_arrays(
         for argument, value, other in ((f"x_{split}", x, f"y_{split}"), (f"y_{split}", y, f"x_{split}")):
             if value is None:
                 raise invalid(argument, f"given together with {other}", None)
-        images[split] = _image_array(f"x_{split}", x)
-        labels[split] = _label_array(f"y_{split}", y)
+        images[split] = image_array(f"x_{split}", x)
+        labels[split] = label_array(f"y_{split}", y)
         if len(images[split]) != len(labels[split]):
             raise invalid(
                 f"y_{split}", f"as long as x_{split}, {len(images[split])} labels", len(labels[split])
@@ -350,8 +356,8 @@ def from_arrays(
                 images[split].shape[1:],
                 remedy="Resize one of them, so that all splits are alike.",
             )
-    names = _class_names(class_names, labels)
-    _check_classes(labels, names)
+    names = name_classes(class_names, labels)
+    check_classes(labels, names)
     shares = {
         split: check_share(split, share)
         for split, share in (("test", test), ("validation", validation))
@@ -359,7 +365,7 @@ def from_arrays(
     }
     sizes = split_sizes(labels["train"], names, shares)
     # Every array is looked through, also where an earlier one has settled the dtype already.
-    whole = [_check_pixels(f"x_{split}", x) for split, x in images.items()]
+    whole = [check_pixels(f"x_{split}", x) for split, x in images.items()]
     dtype = np.uint8 if all(whole) else np.float32
 
     x, y = images.pop("train"), labels.pop("train")
@@ -371,289 +377,6 @@ def from_arrays(
     arrays: dict[str, Any] = {f"x_{split}": images[split].astype(dtype, copy=False) for split in SPLITS}
     arrays |= {f"y_{split}": labels[split] for split in SPLITS}
     return Dataset(name=name, class_names=names, seed=seed, source=source, mirror_safe=mirror_safe, **arrays)
-
-
-def check_share(argument: str, value: Any) -> int | float:
-    """Return a split's share, a fraction or a count, or raise with why it cannot be nothing."""
-    if isinstance(value, bool | np.bool_):
-        raise invalid(argument, SHARE, value)
-    if hasattr(value, "__index__"):
-        if value.__index__() < 1:
-            raise invalid(argument, SHARE, value, remedy=WHY_NEEDED[argument])
-        return int(value.__index__())
-    if not isinstance(value, float | np.floating) or not 0 < value < 1:
-        raise invalid(argument, SHARE, value, remedy=WHY_NEEDED[argument] if value == 0.0 else "")
-    return float(value)
-
-
-def split_sizes(
-    y: np.ndarray,
-    class_names: tuple[str, ...],
-    shares: Mapping[str, int | float],
-    *,
-    argument: str = "y_train",
-    noun: str = "labels",
-) -> dict[str, int]:
-    """Return how many images each share takes, one after the other, or raise where classes would run out."""
-    classes = len(class_names)
-    counts = np.bincount(y, minlength=classes)
-    splits = [split for split in SPLITS if split == "train" or split in shares]
-    scarce = {class_names[label]: int(counts[label]) for label in np.flatnonzero(counts < len(splits))}
-    if scarce:
-        raise invalid(
-            argument,
-            f"{noun} with at least {len(splits)} images of each class, one for each split to be made "
-            f"({', '.join(splits)})",
-            scarce,
-            remedy="Add images of what is scarce, or leave it out.",
-        )
-    sizes: dict[str, int] = {}
-    left = len(y)
-    for position, (split, share) in enumerate(shares.items()):
-        count = share if isinstance(share, int) else max(1, math.floor(share * left + 0.5))
-        most = left - classes * (len(shares) - position)
-        if not classes <= count <= most:
-            raise invalid(
-                split,
-                f"from {classes} to {most} images of the {left} there are, so that each split has every "
-                f"one of the {classes} classes",
-                share,
-                remedy="" if isinstance(share, int) else f"That is {count} of {left} images.",
-            )
-        sizes[split] = count
-        left -= count
-    return sizes
-
-
-def split_indices(y: np.ndarray, sizes: Mapping[str, int], seed: int) -> dict[str, np.ndarray]:
-    """Return sorted indices into `y` for each split of `sizes`, taken in turn, and for what is left."""
-    # Each split has a stream of its own: giving a test set does not move the validation images' seed.
-    streams = dict(zip(SPLITS, np.random.SeedSequence(seed).spawn(len(SPLITS)), strict=True))
-    left = np.arange(len(y))
-    parts: dict[str, np.ndarray] = {}
-    for position, (split, count) in enumerate(sizes.items()):
-        chosen = stratified_indices(y[left], count, streams[split], spare=len(sizes) - position)
-        parts[split] = left[chosen]
-        left = np.delete(left, chosen)
-    parts["train"] = left
-    return parts
-
-
-def stratified_indices(
-    y: np.ndarray, count: int, seed: int | np.random.SeedSequence, *, spare: int = 0
-) -> np.ndarray:
-    """Return sorted indices of `count` labels in the proportions of `y`, at least one of each class.
-
-    Of every class `spare` labels are left behind. scikit-learn's ``train_test_split`` refuses to leave fewer
-    than one of each class behind, and may take none of a rare one; otherwise this does the same.
-    """
-    rng = np.random.default_rng(seed)
-    _, sizes = np.unique(y, return_counts=True)
-    members = np.split(np.argsort(y, kind="stable"), np.cumsum(sizes)[:-1])
-    # Drawn before the counts are settled: a larger count then adds to the images of a smaller one.
-    shuffled = [rng.permutation(member) for member in members]
-    order = rng.permutation(len(sizes))
-    quota = sizes * (count / len(y))
-    taken = np.clip(np.floor(quota + 1e-9).astype(np.int64), 1, sizes - spare)
-    while (missing := count - int(taken.sum())) != 0:
-        step = 1 if missing > 0 else -1
-        movable = taken < sizes - spare if step > 0 else taken > 1
-        gap = np.where(movable, (quota - taken) * step, -np.inf)
-        # Rounding hides float noise, so that a tie is a tie and `order` breaks it.
-        taken[order[np.argmax(np.round(gap[order], 9))]] += step
-    return np.sort(np.concatenate([who[:many] for who, many in zip(shuffled, taken, strict=True)]))
-
-
-def _subset_count(split: str, share: Any, y: np.ndarray) -> int:
-    if share is None:
-        return len(y)
-    present = len(np.unique(y))
-    accepted = f"a whole number of images from {present} (one for each class) to {len(y)} (all there are)"
-    if isinstance(share, float | np.floating):
-        count = math.floor(share * len(y) + 0.5) if 0 < share <= 1 else 0
-        if count < present:
-            raise invalid(split, f"{accepted}, or a fraction above 0 and up to 1 that makes as many", share)
-        return count
-    if isinstance(share, bool | np.bool_) or not hasattr(share, "__index__"):
-        raise invalid(split, f"{accepted}, a fraction above 0 and up to 1, or None", share)
-    if not present <= share.__index__() <= len(y):
-        raise invalid(split, accepted, share)
-    return int(share.__index__())
-
-
-def _as_array(argument: str, value: Any, what: str) -> np.ndarray:
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise invalid(argument, what, type(value).__name__, remedy=f"numpy says: {error}.") from error
-    if array.size == 0:
-        raise invalid(argument, f"{what}, at least one", array.shape)
-    return array
-
-
-def _image_array(argument: str, value: Any) -> np.ndarray:
-    """Return images with a channel axis, their pixels not looked at yet."""
-    x = _as_array(argument, value, IMAGES)
-    if x.dtype.kind not in "iuf":
-        remedy = "Multiply by 255." if x.dtype.kind == "b" else "Pass one array of numbers from 0 to 255."
-        raise invalid(argument, f"whole numbers or floats, {IMAGES}", str(x.dtype), remedy=remedy)
-    if x.ndim == 3 and x.shape[-1] in (1, 3, 4):
-        raise invalid(
-            argument,
-            IMAGES,
-            x.shape,
-            remedy=f"This looks like a single image; {argument}[None] makes it a set.",
-        )
-    if x.ndim == 3:
-        return x[..., None]
-    if x.ndim != 4:
-        remedy = ""
-        if x.ndim == 2:
-            remedy = f"These look flattened; pass {argument}.reshape(-1, height, width, channels)."
-        raise invalid(argument, IMAGES, x.shape, remedy=remedy)
-    if x.shape[-1] in (1, 3):
-        return x
-    if x.shape[1] in (1, 3):
-        remedy = f"The channels come first here; pass np.transpose({argument}, (0, 2, 3, 1))."
-    elif x.shape[-1] == 4:
-        remedy = f"The fourth channel is transparency; {argument}[..., :3] leaves it out."
-    elif x.shape[-1] == 2:
-        remedy = f"The second channel looks like transparency; {argument}[..., :1] leaves it out."
-    else:
-        remedy = "Choose three of the channels, or average them to one."
-    raise invalid(argument, IMAGES, x.shape, remedy=remedy)
-
-
-def _check_pixels(argument: str, x: np.ndarray) -> bool:
-    """Raise unless all pixels lie in 0 to 255; return whether all are whole numbers."""
-    if x.dtype == np.uint8:
-        return True
-    low, high, whole = np.inf, -np.inf, True
-    # In blocks: a check must not need as much memory again as the images.
-    for start in range(0, len(x), BLOCK):
-        block = x[start : start + BLOCK]
-        if x.dtype.kind == "f":
-            finite = np.isfinite(block).all(axis=(1, 2, 3))
-            if not finite.all():
-                first = start + int(np.argmin(finite))
-                bad = x[first][~np.isfinite(x[first])][0]
-                raise invalid(
-                    argument,
-                    "free of NaN and infinite pixels",
-                    float(bad),
-                    remedy=f"The first is in {argument}[{first}]; drop such images or mend them.",
-                )
-            whole = whole and bool((block == np.rint(block)).all())
-        low, high = min(low, float(block.min())), max(high, float(block.max()))
-    got = f"{low:g} to {high:g}"
-    if x.dtype.kind == "f" and low >= -1 and high <= 1:
-        mend = f"{argument} * 255" if low >= 0 else f"({argument} + 1) * 127.5"
-        raise invalid(
-            argument,
-            "pixels from 0 to 255",
-            got,
-            remedy=f"These look scaled already; pass {mend}, as scaling is the model's first step.",
-        )
-    if low < 0 or high > 255:
-        raise invalid(
-            argument,
-            "pixels from 0 to 255",
-            got,
-            remedy="Pass the images as they were before any scaling or standardising.",
-        )
-    return whole
-
-
-def _label_array(argument: str, value: Any) -> np.ndarray:
-    """Return labels as int64 of shape (n,)."""
-    what = "whole-number labels of shape (n,), counted from 0"
-    y = _as_array(argument, value, what)
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y.reshape(-1)
-    if y.ndim == 2:
-        raise invalid(
-            argument,
-            what,
-            y.shape,
-            remedy=f"These look one-hot encoded; pass {argument}.argmax(axis=1).",
-        )
-    if y.ndim != 1:
-        raise invalid(argument, what, y.shape)
-    if y.dtype.kind in "USO":
-        raise invalid(
-            argument,
-            what,
-            str(y.flat[0]),
-            remedy=f"class_names, {argument} = np.unique({argument}, return_inverse=True) numbers them.",
-        )
-    if y.dtype.kind == "f":
-        remedy = f"If they are whole numbers, pass {argument}.astype('int64')."
-        raise invalid(argument, what, f"dtype {y.dtype}", remedy=remedy)
-    if y.dtype.kind not in "iub":
-        raise invalid(argument, what, f"dtype {y.dtype}")
-    if y.dtype.kind == "i" and y.min() < 0:
-        raise invalid(argument, what, int(y.min()), remedy="Number the classes 0, 1, 2, ….")
-    return y.astype(np.int64, copy=False)
-
-
-def _class_names(
-    class_names: Iterable[str] | None, labels: Mapping[str, np.ndarray] | None
-) -> tuple[str, ...]:
-    """Return checked names; numbers for names where none are given."""
-    highest = max((int(y.max()) for y in labels.values()), default=0) if labels else 0
-    if class_names is None:
-        # A slip such as a label of a million must not become a million names.
-        if labels and highest > 10 * sum(len(y) for y in labels.values()):
-            raise invalid("y_train", "labels counted from 0 without gaps", highest, remedy=_renumber())
-        return tuple(str(label) for label in range(highest + 1))
-    if isinstance(class_names, str) or not isinstance(class_names, Iterable):
-        raise invalid("class_names", "a list of names, one for each label", class_names)
-    names = tuple(class_names)
-    for name in names:
-        if not isinstance(name, str) or not name.strip():
-            raise invalid("class_names", "names that are strings and not empty", name)
-    names = tuple(str(name) for name in names)
-    doubles = sorted({name for name in names if names.count(name) > 1})
-    if doubles:
-        raise invalid("class_names", "different from one another", doubles)
-    if len(names) <= highest:
-        raise invalid(
-            "class_names",
-            f"{highest + 1} names or more, as the labels go from 0 to {highest}",
-            f"{len(names)} names",
-        )
-    if len(names) < 2:
-        raise invalid("class_names", "at least two names", list(names))
-    return names
-
-
-def _renumber() -> str:
-    return "names, y = np.unique(y, return_inverse=True) numbers the classes anew."
-
-
-def _check_classes(labels: Mapping[str, np.ndarray], names: tuple[str, ...]) -> None:
-    """Raise where training has a single class, or lacks one that is named or tested."""
-    counts = np.bincount(labels["train"], minlength=len(names))
-    if np.count_nonzero(counts) < 2:
-        only = names[int(labels["train"][0])]
-        raise InvalidInputError(
-            f"y_train must be of two classes or more. Got only class '{only}', {len(labels['train'])} times. "
-            "Add images of another class.",
-            argument="y_train",
-            value=only,
-            accepted="of two classes or more",
-        )
-    absent = [names[label] for label in np.flatnonzero(counts == 0)]
-    if absent:
-        where = [f"y_{s}" for s, y in labels.items() if s != "train" and (counts[np.unique(y)] == 0).any()]
-        seen = f"Labels of such a class are in {' and '.join(where)}. " if where else ""
-        raise InvalidInputError(
-            f"y_train must be labels with at least one image of each class. Got none of {listing(absent)}. "
-            f"{seen}Add images, or leave the class out: {_renumber()}",
-            argument="y_train",
-            value=absent,
-            accepted="labels with at least one image of each class",
-        )
 
 
 def _table(rows: list[tuple[str, ...]], left: int) -> list[str]:

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from transferzoo.data.dataset import Dataset, check_share, from_arrays, split_sizes
+from transferzoo.data.dataset import Dataset, from_arrays
+from transferzoo.data.splits import check_share, split_sizes
 from transferzoo.errors import InvalidInputError, check_count, invalid, listing, nearest
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})

@@ -30,7 +30,7 @@ class Study:
     Parameters
     ----------
     results : tuple of Result
-        One a model, in the order they were asked for.
+        One a model, in the order they were asked for; read back, in the order of their names.
     folder : Path or None
         Where they are saved: ``folder/<name>/``, each as `Result.save` writes it.
 
@@ -107,7 +107,14 @@ class Study:
             f"recipe '{recipe.get('name', '?')}'"
             + (" (faithful)" if recipe.get("faults") else "")
             + f", seed {first.get('seed', '?')}"
+            + self._mixed_weights()
         )
+
+    def _mixed_weights(self) -> str:
+        """Return a clause that names the models trained from scratch among pretrained ones."""
+        weights = {result.name: result.settings.get("model", {}).get("weights") for result in self.results}
+        scratch = [name for name, value in weights.items() if value is None]
+        return f"; from random weights: {', '.join(scratch)}" if 0 < len(scratch) < len(weights) else ""
 
     def __str__(self) -> str:
         header, rows = self.table()

@@ -1,0 +1,159 @@
+"""Fixtures that several rooms' tests share."""
+
+import os
+
+# read once, when TensorFlow and matplotlib are first imported
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["MPLBACKEND"] = "Agg"
+
+import http.server
+import logging
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+import pytest
+
+import transferzoo as tz
+from transferzoo.backbones.catalog import BACKBONES
+from transferzoo.data.catalog import DATASETS
+from transferzoo.heads import HEADS
+from transferzoo.recipes import RECIPES
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def everything_put_back():
+    """Names that a test registers, figures that it draws, and the logger's level do not outlive it."""
+    registries = (BACKBONES, DATASETS, HEADS, RECIPES)
+    records = [dict(registry._records) for registry in registries]
+    level = logging.getLogger("transferzoo").level
+    yield
+    logging.getLogger("transferzoo").setLevel(level)
+    for registry, kept in zip(registries, records, strict=True):
+        registry._records.clear()
+        registry._records.update(kept)
+    if pyplot := sys.modules.get("matplotlib.pyplot"):
+        pyplot.close("all")
+
+
+@pytest.fixture(scope="session")
+def shared_home(request):
+    """A folder laid out like KERAS_HOME: datasets/cifar10.npz and models/*.h5, all of them real."""
+    if not (SHARED / "unpack.py").is_file():
+        pytest.skip("the real images and weights are not beside this checkout")
+    cache = getattr(request.config, "cache", None)
+    folder = Path(cache.mkdir("shared-data") if cache else tempfile.mkdtemp(prefix="shared-data-"))
+    home = folder / "home"
+    if not home.is_dir():
+        part = Path(tempfile.mkdtemp(prefix="part-", dir=folder))
+        try:
+            subprocess.run([sys.executable, SHARED / "unpack.py", part], check=True, capture_output=True)
+            part.rename(home)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return home
+
+
+@pytest.fixture
+def real_weights(monkeypatch, shared_home):
+    """Published weights are found in the cache, as after a download."""
+    monkeypatch.setenv("KERAS_HOME", str(shared_home))
+    return shared_home / "models"
+
+
+@pytest.fixture(scope="session")
+def tiny_digits():
+    """100 training, 50 validation and 50 test scans of digits, 32×32×3."""
+    return tz.load_dataset("digits").subset(train=100, validation=50, test=50, seed=0)
+
+
+def make_tiny(input_shape=(32, 32, 3)):
+    """A real network that builds in milliseconds: two convolutions, each with BatchNorm."""
+    import keras
+    from keras import layers
+
+    x = images = keras.Input(input_shape)
+    for number, filters in enumerate((8, 16), 1):
+        x = layers.Conv2D(filters, 3, strides=2, use_bias=False, name=f"conv{number}")(x)
+        x = layers.BatchNormalization(name=f"bn{number}", momentum=0.99)(x)
+        x = layers.Activation("relu", name=f"relu{number}")(x)
+    return keras.Model(images, x)
+
+
+@pytest.fixture
+def tiny():
+    """The name of a small registered backbone: 32×32 images to 7×7×16 features."""
+    tz.register_backbone("tiny", make_tiny, minimum_size=8, default_size=32, feature_channels=16)
+    return "tiny"
+
+
+@pytest.fixture
+def tiny_weights(tmp_path):
+    """A weights file for `tiny`."""
+    import keras
+
+    path = tmp_path / "tiny.weights.h5"
+    keras.utils.set_random_seed(7)
+    make_tiny().save_weights(path)
+    return path
+
+
+@pytest.fixture
+def quick():
+    """A recipe of one short phase for any weights."""
+    return tz.Recipe(
+        name="quick",
+        description="one short phase",
+        phases=(tz.Phase(name="all", epochs=1, learning_rate=0.01),),
+    )
+
+
+class _Answer(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = self.server.files.get(self.path)
+        self.server.asked.append(self.path)
+        self.send_response(200 if body is not None else 404)
+        body = body or b""
+        self.send_header("Content-Length", str(len(body) + self.server.withheld))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *args):
+        pass
+
+
+class FileServer(http.server.ThreadingHTTPServer):
+    """Serves `files`, path to bytes; promises `withheld` bytes more than it sends."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), _Answer)
+        self.files = {}
+        self.asked = []
+        self.withheld = 0
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+
+@pytest.fixture
+def file_server():
+    """A real HTTP server on the loopback interface."""
+    with FileServer() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def closed_url():
+    """An address where nobody listens."""
+    with FileServer() as server:
+        return server.url

@@ -1,0 +1,218 @@
+"""The documentation is true: its Python runs, its names exist, its numbers are those in force."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+import transferzoo as tz
+from transferzoo.backbones.catalog import BACKBONES
+from transferzoo.data.catalog import DATASETS
+from transferzoo.heads import HEADS
+from transferzoo.recipes import RECIPES
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page, language):
+    """Return the blocks that open with exactly ``language``, each with blank lines before it for its line."""
+    text = page.read_text(encoding="utf-8")
+    return [
+        "\n" * (text.count("\n", 0, match.start()) + 1) + match[2]
+        for match in FENCE.finditer(text)
+        if match[1] == language
+    ]
+
+
+@pytest.fixture
+def registries_put_back():
+    """Forget what a page registers."""
+    registries = (BACKBONES, HEADS, DATASETS, RECIPES)
+    saved = [dict(registry._records) for registry in registries]
+    yield
+    for registry, records in zip(registries, saved, strict=True):
+        registry._records.clear()
+        registry._records.update(records)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(page, id=page.stem) for page in PAGES if blocks(page, "python")],
+)
+@pytest.mark.usefixtures("registries_put_back")
+def test_every_python_block_of_a_page_runs_in_order(page, tmp_path, monkeypatch, capsys):
+    from matplotlib import pyplot
+
+    pyplot.switch_backend("agg")
+    monkeypatch.chdir(tmp_path)
+    # a block that would download something fails here, whatever the machine has in its cache
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    namespace = {"__name__": "__main__"}
+    try:
+        for source in blocks(page, "python"):
+            exec(compile(source, str(page), "exec"), namespace)
+    finally:
+        pyplot.close("all")
+    # Keras writes a keras.json there by itself
+    assert not list((tmp_path / "keras").glob("*/*"))
+    printed = capsys.readouterr().out
+    assert "Error: " not in printed or page.stem == "errors"
+
+
+def test_the_errors_shown_are_the_errors_raised(tmp_path, monkeypatch, capsys):
+    page = ROOT / "docs" / "errors.md"
+    monkeypatch.chdir(tmp_path)
+    exec(compile(blocks(page, "python")[0], str(page), "exec"), {})
+    assert capsys.readouterr().out.strip() == blocks(page, "text")[0].strip()
+
+
+def test_the_feature_map_sizes_shown_are_those_printed(capsys):
+    page = ROOT / "docs" / "preprocessing.md"
+    namespace = {}
+    for source in blocks(page, "python"):
+        capsys.readouterr()
+        exec(compile(source, str(page), "exec"), namespace)
+    assert capsys.readouterr().out.strip() == blocks(page, "text")[0].strip()
+
+
+def test_blocks_that_are_not_run_are_few():
+    # those that download, or need files that only a user has
+    skipped = {page.stem: len(blocks(page, "python no-run")) for page in PAGES}
+    assert {name: count for name, count in skipped.items() if count} == {
+        "getting-started": 1,
+        "no-network": 1,
+        "study": 2,
+    }
+
+
+def test_every_fence_is_of_a_kind_that_is_known():
+    kinds = {match[1] for page in PAGES for match in FENCE.finditer(page.read_text(encoding="utf-8"))}
+    assert kinds <= {"python", "python no-run", "sh", "text"}
+
+
+@pytest.mark.parametrize("name", tz.__all__)
+def test_every_public_name_is_on_the_reference_page(name):
+    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    if name in tz._ROOMS:
+        assert f"\n::: transferzoo.{tz._ROOMS[name]}.{name}\n" in page
+    elif name == "__version__":
+        assert "`tz.__version__`" in page
+    else:
+        assert f"`tz.{name}`" in page
+        assert f"\n::: transferzoo.{name}." in page
+
+
+def test_every_error_is_on_the_reference_page_and_among_the_errors():
+    kinds = [kind.__name__ for kind in tz.TransferZooError.__subclasses__()]
+    for page in ("api.md", "errors.md"):
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        assert [kind for kind in kinds if kind not in text] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("backbones.md", tz.list_backbones()),
+        ("heads.md", tz.list_heads()),
+        ("data.md", tz.list_datasets()),
+        ("recipes.md", tz.list_recipes()),
+    ],
+)
+def test_every_built_in_name_is_on_the_page_of_its_kind(page, names):
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_the_readme_holds_the_two_commands_that_set_the_library_up():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = dict(re.findall(r"<!-- command: (\w+) -->\n```sh\n([^\n]+)\n```\n", text))
+    assert commands == {
+        "demo": "python -m pip install . && transferzoo demo",
+        "tests": 'python -m pip install -e ".[test]" && python -m pytest -m "not slow"',
+    }
+
+
+def test_the_ten_line_example_is_no_longer_than_that():
+    (example,) = blocks(ROOT / "README.md", "python")
+    assert len([line for line in example.splitlines() if line.strip()]) <= 10
+
+
+def _phase_tables():
+    """Return recipe name -> phase name -> field -> text, from the tables of docs/recipes.md."""
+    lines = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8").splitlines()
+    by_recipe = {}
+    for recipe in tz.list_recipes():
+        phases = [phase.name for phase in tz.recipe_info(recipe).phases]
+        start = lines.index(f"| | {' | '.join(phases)} |")
+        found = {phase: {} for phase in phases}
+        for line in lines[start + 2 :]:
+            if not line.startswith("|"):
+                break
+            field, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+            for phase, cell in zip(phases, cells, strict=True):
+                found[phase][field] = cell
+        by_recipe[recipe] = found
+    return by_recipe
+
+
+@pytest.mark.parametrize("recipe", tz.list_recipes())
+def test_the_numbers_on_the_recipes_page_are_those_in_force(recipe):
+    shown = _phase_tables()[recipe]
+    for phase in tz.recipe_info(recipe).phases:
+        fields = shown[phase.name]
+        assert {"epochs", "learning_rate", "batch_size"} <= set(fields)
+        assert fields == {field: str(getattr(phase, field)) for field in fields}
+
+
+def test_pictures_and_pages_that_are_linked_to_exist():
+    for page in PAGES:
+        text = FENCE.sub("", page.read_text(encoding="utf-8"))
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+            if not target.startswith("https://"):
+                assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_pictures_are_small():
+    for picture in (ROOT / "docs" / "images").glob("*.png"):
+        assert picture.stat().st_size < 80_000, picture.name
+
+
+def test_the_command_lines_shown_name_commands_and_options_that_exist():
+    import typer
+
+    from transferzoo.cli import app
+
+    commands = typer.main.get_command(app).commands
+    shown = [
+        line
+        for page in PAGES
+        for block in blocks(page, "sh")
+        for line in block.split("\n")
+        if line.startswith("transferzoo ") and not line.startswith("transferzoo --")
+    ]
+    assert len(shown) > 10
+    for line in shown:
+        command = commands[line.split()[1]]
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert set(re.findall(r"(?<= )--?[a-z][a-z-]*", line)) - {"--help"} <= known, line
+
+
+def test_the_help_excerpts_are_lines_of_the_real_help():
+    import subprocess
+    import sys
+
+    page = ROOT / "docs" / "command-line.md"
+    shown = [line for block in blocks(page, "text") for line in block.splitlines() if line.startswith("│")]
+    real = ""
+    for arguments in (["--help"], ["fit", "--help"]):
+        call = [sys.executable, "-c", "from transferzoo.cli import main; main()", *arguments]
+        environment = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1", "PYTHONIOENCODING": "utf-8"}
+        real += subprocess.run(
+            call, capture_output=True, encoding="utf-8", env=environment, check=True
+        ).stdout
+    assert len(shown) > 20
+    assert [line for line in shown if line not in real.splitlines()] == []
