@@ -498,6 +498,7 @@ def _show(study: Study) -> None:
 def _save_run_plots(result: Any, folder: Path) -> None:
     from matplotlib.figure import Figure
 
+    folder = folder.expanduser()
     figure = Figure(figsize=(10, 4), layout="constrained")
     result.plot_history(ax=figure.subplots(1, 2))
     figure.savefig(folder / "history.png", dpi=120)
@@ -513,6 +514,7 @@ def _save_study(study: Study, data: Dataset, folder: Path) -> None:
 
     from transferzoo import plots
 
+    folder = folder.expanduser()
     for result in study.results:
         _save_run_plots(result, folder / result.name)
     figure = Figure(figsize=(7, 1.4 + 0.5 * len(study)), layout="constrained")

@@ -447,7 +447,9 @@ def _build_preprocessing(
     if input_shape[2] == 1:
         x = layers.Concatenate(name="gray_to_rgb")([x, x, x])
     if size != input_shape[:2]:
-        x = layers.Resizing(*size, interpolation="bilinear", name="resize")(x)
+        # no Resizing layer: its call defaults to training=True, which Keras 3.15 hands on to the backbone's
+        # BatchNorms whenever the model is called without `training`
+        x = keras.ops.image.resize(x, size, interpolation="bilinear", data_format="channels_last")
     x = preprocess(x, how)
     return None if x is images else keras.Model(images, x, name=PREPROCESSING)
 

@@ -216,15 +216,25 @@ def _run_phase(
             verbose=0,
             callbacks=[record, keras.callbacks.TerminateOnNaN(), *plateau, *kept, bar, *callbacks],
         )
+    _refuse_divergence(learner, record.columns, phase)
+    return record.columns
+
+
+def _refuse_divergence(learner: keras.Model, columns: dict[str, list[Any]], phase: Phase) -> None:
+    found = None
     # what an epoch's last step does shows in the validation loss alone
     for title, key in (("loss", "loss"), ("validation loss", "val_loss")):
-        wild = np.flatnonzero(~np.isfinite(record.columns[key]))
-        if wild.size:
-            raise DivergedError(
-                f"Training diverged: the {title} is {record.columns[key][wild[0]]} in epoch {wild[0] + 1} "
-                f"of phase '{phase.name}'. Pass a lower learning_rate; it was {phase.learning_rate:g}."
-            )
-    return record.columns
+        wild = np.flatnonzero(~np.isfinite(columns[key]))
+        if wild.size and found is None:
+            found = f"the {title} is {columns[key][wild[0]]} in epoch {wild[0] + 1}"
+    # XLA's relu turns NaN into 0, so that a finite loss may come of weights that are lost
+    if found is None and not all(np.isfinite(value).all() for value in learner.get_weights()):
+        found = "weights are infinite or no numbers at the end"
+    if found is not None:
+        raise DivergedError(
+            f"Training diverged: {found} of phase '{phase.name}'. "
+            f"Pass a lower learning_rate; it was {phase.learning_rate:g}."
+        )
 
 
 def split_at_features(model: keras.Model) -> tuple[keras.Model, keras.Model]:
