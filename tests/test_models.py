@@ -166,6 +166,15 @@ def test_images_are_enlarged_bilinearly(tiny):
     assert np.allclose(ours, keras.ops.convert_to_numpy(witness), atol=1e-3)
 
 
+@pytest.mark.parametrize("image_size", [32, 48])
+def test_calling_a_model_predicts_and_moves_no_statistics(tiny, image_size):
+    model = tz.build(tiny, 3, weights=None, image_size=image_size, seed=0)
+    before = model.get_weights()
+    called = keras.ops.convert_to_numpy(model(images().astype("float32")))
+    assert np.allclose(called, model.predict(images(), verbose=0), atol=1e-6)
+    assert all(map(np.array_equal, before, model.get_weights()))
+
+
 def test_pixels_reach_the_backbone_raw_when_asked(tiny):
     model = tz.build(tiny, 3, weights=None, preprocessing="none")
     assert [layer.name for layer in model.layers[1:]] == ["backbone", "head"]
