@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 DEMO_BACKBONES = ("mobilenet_025", "mobilenet_v2_035")
 DEMO_EPOCHS = 25
+# what `fit` and `compare` hand to the library where it was given
+PASSED_ON = ("weights", "head", "image_size", "trainable", "epochs", "batch_size", "learning_rate")
 
 app = typer.Typer(
     name="transferzoo",
@@ -215,26 +217,10 @@ def fit(
     quiet: QuietOption = False,
 ) -> None:
     """Train one model on a dataset and test it."""
+    data, options = _prepare([name], locals())
     import transferzoo as tz
 
-    options = _options(
-        weights=weights,
-        head=head,
-        image_size=int(image_size) if image_size and image_size.isdigit() else image_size,
-        trainable=trainable,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        faithful=faithful or None,
-    )
-    tz.backbone_info(name)
-    tz.recipe_info(recipe)
-    with _quiet_import():
-        import keras  # noqa: F401
-    data = _dataset(dataset, path, validation, seed, train, test)
-    result = tz.fit_and_evaluate(
-        name, data, recipe=recipe, seed=seed, out=out, verbose=not quiet and "auto", **options
-    )
+    result = tz.fit_and_evaluate(name, data, **options)
     print(result)
     if out is not None:
         _save_run_plots(result, out)
@@ -266,27 +252,10 @@ def compare(
     quiet: QuietOption = False,
 ) -> None:
     """Train several models on the same footing and show them side by side."""
+    data, options = _prepare(names, locals())
     import transferzoo as tz
 
-    options = _options(
-        weights=weights,
-        head=head,
-        image_size=int(image_size) if image_size and image_size.isdigit() else image_size,
-        trainable=trainable,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        faithful=faithful or None,
-    )
-    for name in names:
-        tz.backbone_info(name)
-    tz.recipe_info(recipe)
-    with _quiet_import():
-        import keras  # noqa: F401
-    data = _dataset(dataset, path, validation, seed, train, test)
-    study = tz.compare(
-        names, data, recipe=recipe, seed=seed, out=out, verbose=not quiet and "auto", **options
-    )
+    study = tz.compare(names, data, **options)
     _show(study)
     if out is not None:
         _save_study(study, data, out)
@@ -457,11 +426,27 @@ def _backbone_table(record: Any) -> Table:
     return _facts(rows)
 
 
-def _options(**given: Any) -> dict[str, Any]:
-    options = {name: value for name, value in given.items() if value is not None}
+def _prepare(names: list[str], given: dict[str, Any]) -> tuple[Dataset, dict[str, Any]]:
+    """Return the dataset, and the rest of a command's parameters as the library takes them."""
+    import transferzoo as tz
+
+    for name in names:
+        tz.backbone_info(name)
+    tz.recipe_info(given["recipe"])
+    options = {name: given[name] for name in PASSED_ON if given[name] is not None}
     if str(options.get("weights", "")).lower() == "none":
         options["weights"] = None
-    return options
+    if options.get("image_size", "").isdigit():
+        options["image_size"] = int(options["image_size"])
+    if given["faithful"]:
+        options["faithful"] = True
+    for name in ("recipe", "seed", "out"):
+        options[name] = given[name]
+    options["verbose"] = "auto" if not given["quiet"] else False
+    with _quiet_import():
+        import keras  # noqa: F401
+    data_parameters = ("dataset", "path", "validation", "seed", "train", "test")
+    return _dataset(*(given[name] for name in data_parameters)), options
 
 
 def _dataset(
