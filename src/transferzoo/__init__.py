@@ -7,6 +7,7 @@ This is a table of contents. A name's room is imported when the name is first us
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from transferzoo.version import __version__
@@ -109,7 +110,9 @@ def __getattr__(name: str) -> Any:
     elif name in _MODULES:
         value = importlib.import_module(f"transferzoo.{name}")
     else:
-        raise AttributeError(f"module 'transferzoo' has no attribute '{name}'", name=name, obj=__name__)
+        raise AttributeError(
+            f"module 'transferzoo' has no attribute '{name}'", name=name, obj=sys.modules[__name__]
+        )
     globals()[name] = value
     return value
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 DEMO_BACKBONES = ("mobilenet_025", "mobilenet_v2_035")
 DEMO_EPOCHS = 25
+INTERRUPTED = 130
 # what `fit` and `compare` hand to the library where it was given
 PASSED_ON = ("weights", "head", "image_size", "trainable", "epochs", "batch_size", "learning_rate")
 
@@ -316,13 +317,13 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
     """Run the command line with these arguments and return its exit code."""
     try:
         code = typer.main.get_command(app).main(arguments, prog_name="transferzoo", standalone_mode=False)
-        return code if isinstance(code, int) else 0
+        return _interrupted() if code == INTERRUPTED else code if isinstance(code, int) else 0
     except typer.Exit as stop:
         return stop.exit_code
     except (KeyboardInterrupt, typer.Abort):
         if debug:
             raise
-        return _complain("Interrupted; nothing of the unfinished run was saved.", 130)
+        return _interrupted()
     except TransferZooError as error:
         if debug:
             raise
@@ -338,6 +339,10 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
             return _complain(f"{format_message()} See: {command} --help".replace("\n", " "), 2)
         reason = " ".join(str(error).split())[:300]
         return _complain(f"{type(error).__name__}: {reason} (--debug shows where)", 1)
+
+
+def _interrupted() -> int:
+    return _complain("Interrupted; nothing of the unfinished run was saved.", INTERRUPTED)
 
 
 def _complain(message: str, code: int) -> int:

@@ -234,10 +234,11 @@ def preprocess(images: Any, how: Preprocessing) -> Any:
         images = keras.ops.flip(images, axis=-1)
     if how == RAW:
         return images
-    scale = [1.0 / std for std in how.std]
     offset = [-mean / std for mean, std in zip(how.mean, how.std, strict=True)]
     if len(set(how.mean)) == len(set(how.std)) == 1:
-        return layers.Rescaling(scale[0], offset=offset[0], name="scale")(images)
+        # divided, as keras.applications does: times 1/127.5 differs in the last bit of a pixel
+        return keras.ops.add(keras.ops.divide(images, how.std[0]), offset[0])
+    scale = [1.0 / std for std in how.std]
     return layers.Rescaling(scale, offset=offset, name="scale")(images)
 
 
@@ -324,8 +325,7 @@ def connect(model: keras.Model, images: Any, *, inference_statistics: bool = Fal
     images : KerasTensor
     inference_statistics : bool, default False
         Whether the backbone's BatchNorm keeps to its stored statistics even in training, while its scale
-        and shift still learn. (Freezing the layer would stop those too; fine-tuning then diverges at
-        rates that work here.)
+        and shift still learn. (Freezing the layer would stop those too.)
 
     Returns
     -------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from types import MappingProxyType
@@ -276,7 +277,7 @@ class Recipe:
 
 
 def _check_number(argument: str, value: Any, accepted: str, fits: Any) -> None:
-    number = isinstance(value, int | float) and not isinstance(value, bool)
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
     if not number or not 0 <= value < float("inf") or not fits(value):
         raise invalid(argument, accepted, value)
 

@@ -359,4 +359,7 @@ def _differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
             for key in {**ours, **theirs}
             for found in _differences(ours.get(key), theirs.get(key), f"{path}.{key}".lstrip("."))
         ]
+    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        pairs = enumerate(zip(ours, theirs, strict=True))
+        return [found for i, (a, b) in pairs for found in _differences(a, b, f"{path}[{i}]")]
     return [] if ours == theirs else [path]

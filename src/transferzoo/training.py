@@ -117,7 +117,9 @@ def train(
                 _restore(backbone, as_built)
                 if step.phase.trainable != "as_built":
                     set_trainable(backbone, step.phase.trainable)
-            for key, values in _run_phase(model, data, recipe, step, list(callbacks), progress).items():
+            is_main = step is plans[-1]
+            figures = _run_phase(model, data, recipe, step, list(callbacks), progress, is_main=is_main)
+            for key, values in figures.items():
                 history.setdefault(key, []).extend(values)
     finally:
         if backbone is not None:
@@ -155,6 +157,8 @@ def _run_phase(
     step: PhasePlan,
     callbacks: list[keras.callbacks.Callback],
     progress: Progress,
+    *,
+    is_main: bool,
 ) -> dict[str, list[Any]]:
     phase = step.phase
     from_logits = not gives_probabilities(model, data.x_train)
@@ -196,7 +200,7 @@ def _run_phase(
     )
     record = _EpochRecord(phase.name)
     bar = _Advance(progress, phase.name, phase.epochs * training.num_batches)
-    kept = _keep(recipe, is_main=phase is _main(recipe, phase))
+    kept = _keep(recipe, is_main=is_main)
     plateau = []
     if phase.plateau is not None:
         plateau = [
@@ -290,12 +294,6 @@ def _training_twin(model: keras.Model, step: PhasePlan) -> keras.Model:
         return keras.Model(images, connect(model, images, inference_statistics=True)[1])
     functional = bool(getattr(model, "inputs", None)) and bool(getattr(model, "outputs", None))
     return keras.Model(model.inputs, model.outputs) if functional else model
-
-
-def _main(recipe: Recipe, phase: Phase) -> Phase:
-    """Return the last phase of those that run together with `phase`."""
-    pretrained = phase.when != "scratch"
-    return recipe.phases_for(pretrained=pretrained)[-1]
 
 
 def _keep(recipe: Recipe, *, is_main: bool) -> list[keras.callbacks.Callback]:

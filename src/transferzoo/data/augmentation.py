@@ -10,7 +10,7 @@ import numpy as np
 
 from transferzoo.errors import invalid
 
-FILLS = ("constant", "nearest", "reflect", "wrap")
+FILLS = ("constant", "nearest", "reflect")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class Augmentation:
         Height and width are each scaled by a factor uniform in [1 - zoom, 1 + zoom]; below 1.
     shift : int, default 0
         Whole pixels; uniform in [-shift, shift] along both sides, which is a crop from a padded image.
-    fill : {"nearest", "constant", "reflect", "wrap"}, default "nearest"
+    fill : {"nearest", "constant", "reflect"}, default "nearest"
         What stands outside the image; ``"constant"`` is black.
 
     Examples
@@ -54,7 +54,7 @@ class Augmentation:
         if self.shift < 0 or int(self.shift) != self.shift:
             raise invalid("shift", "a whole number of pixels, 0 or more", self.shift)
         if self.fill not in FILLS:
-            raise invalid("fill", "'nearest', 'constant', 'reflect' or 'wrap'", self.fill, candidates=FILLS)
+            raise invalid("fill", "'nearest', 'constant' or 'reflect'", self.fill, candidates=FILLS)
 
     def for_mirror_safe(self, mirror_safe: bool) -> Augmentation:
         """Return it without flips where a mirrored image means something else."""
