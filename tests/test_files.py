@@ -99,7 +99,9 @@ def test_a_folder_that_fills_meanwhile_is_refused_and_untouched(tmp_path):
 @pytest.mark.parametrize("prepare", [lambda path: None, lambda path: path.mkdir()])
 def test_an_absent_or_empty_folder_is_accepted(tmp_path, prepare):
     prepare(tmp_path / "out")
+    there = (tmp_path / "out").exists()
     refuse_full_folder(tmp_path / "out")
+    assert (tmp_path / "out").exists() == there
 
 
 def test_a_full_folder_is_refused_by_name(tmp_path):
