@@ -9,18 +9,13 @@ import pytest
 import transferzoo as tz
 from transferzoo.data.augmentation import Augmentation
 from transferzoo.errors import DivergedError, InvalidInputError
+from transferzoo.features import split_at_features
 from transferzoo.heads import Classifier, Dropout, Head, Normalize, Pool
 from transferzoo.models import backbone_of, head_of, seeded
+from transferzoo.prediction import gives_probabilities, predict
 from transferzoo.progress import Progress, Task
 from transferzoo.recipes import Phase, Plateau, Recipe
-from transferzoo.training import (
-    gives_probabilities,
-    make_optimizer,
-    plan,
-    predict,
-    split_at_features,
-    train,
-)
+from transferzoo.training import make_optimizer, plan, train
 
 HEAD = Phase(
     name="head", when="pretrained", trainable="none", epochs=1, learning_rate=0.05, optimizer="adamw"

@@ -33,11 +33,12 @@ from transferzoo.evaluation import evaluate
 from transferzoo.files import file_hash, refuse_full_folder
 from transferzoo.heads import head_name
 from transferzoo.models import build, check_build, model_digest, model_settings, seeded
+from transferzoo.prediction import gives_probabilities, predict
 from transferzoo.progress import Progress, choose_progress
 from transferzoo.recipes import OPTIONS as RECIPE_OPTIONS
 from transferzoo.recipes import Recipe, resolve_recipe
 from transferzoo.results import Result, is_run, plain, read_settings
-from transferzoo.training import gives_probabilities, plan, predict, train
+from transferzoo.training import plan, train
 
 logger = logging.getLogger("transferzoo")
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +16,14 @@ from keras import layers
 from transferzoo.data.batches import Batches
 from transferzoo.data.dataset import Dataset
 from transferzoo.errors import DivergedError, InvalidInputError
+from transferzoo.features import split_at_features
 from transferzoo.models import backbone_of, connect, head_of, model_settings, set_trainable
+from transferzoo.prediction import Advance, compiles_with_xla, gives_probabilities, predict
 from transferzoo.progress import Progress
 from transferzoo.recipes import Phase, Recipe
 
 logger = logging.getLogger("transferzoo")
 
-PREDICTION_BATCH = 128
 # 250 batches of 100 against 15,000 validation images, as in the article
 REPEATED_VALIDATION = 250 * 100 / 15_000
 
@@ -127,29 +127,6 @@ def train(
     return history
 
 
-def predict(
-    model: keras.Model,
-    images: np.ndarray,
-    *,
-    batch_size: int = PREDICTION_BATCH,
-    progress: Progress | None = None,
-) -> np.ndarray:
-    """Return the model's outputs, float32 ``(n, …)``, a batch at a time so that memory stays flat."""
-    callback = _Advance(progress or Progress(), "predicting", math.ceil(len(images) / batch_size))
-    batches = Batches(images, batch_size=batch_size, num_classes=0)
-    with callback.shown():
-        return np.asarray(model.predict(batches, verbose=0, callbacks=[callback]))
-
-
-def gives_probabilities(model: keras.Model, images: np.ndarray) -> bool:
-    """Tell whether a model's outputs on a few images are probabilities rather than logits."""
-    settings = model_settings(model)
-    if settings is not None:
-        return settings.classifier_activation is not None
-    outputs = keras.ops.convert_to_numpy(model(images[:4].astype("float32"), training=False))
-    return bool((outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=1e-2))
-
-
 def _run_phase(
     model: keras.Model,
     data: Dataset,
@@ -196,10 +173,10 @@ def _run_phase(
             from_logits=from_logits, label_smoothing=phase.label_smoothing
         ),
         metrics=["accuracy"],
-        jit_compile=_compiles_with_xla(),
+        jit_compile=compiles_with_xla(),
     )
     record = _EpochRecord(phase.name)
-    bar = _Advance(progress, phase.name, phase.epochs * training.num_batches)
+    bar = Advance(progress, phase.name, phase.epochs * training.num_batches)
     kept = _keep(recipe, is_main=is_main)
     plateau = []
     if phase.plateau is not None:
@@ -239,28 +216,6 @@ def _refuse_divergence(learner: keras.Model, columns: dict[str, list[Any]], phas
             f"Training diverged: {found} of phase '{phase.name}'. "
             f"Pass a lower learning_rate; it was {phase.learning_rate:g}."
         )
-
-
-def split_at_features(model: keras.Model) -> tuple[keras.Model, keras.Model]:
-    """Return two models that share the weights of a built one: images to features, features to outputs.
-
-    The cut is after the head's pooling where it begins with one, as pooled features are the smallest.
-    """
-    head = head_of(model)
-    assert head is not None
-    images = keras.Input(model.input_shape[1:])
-    features, _ = connect(model, images)
-    first = head.layers[1]
-    readers = [layer for layer in head.layers[1:] if _reads(layer, head.inputs[0])]
-    pooling = isinstance(first, layers.GlobalAveragePooling2D | layers.GlobalMaxPooling2D)
-    if pooling and all(layer is first for layer in readers):
-        pooled = type(first).from_config(first.get_config())(features)
-        return keras.Model(images, pooled), keras.Model(first.output, head.outputs[0])
-    return keras.Model(images, features), head
-
-
-def _reads(layer: Any, tensor: Any) -> bool:
-    return any(each is tensor for each in keras.tree.flatten(layer.input))
 
 
 def make_optimizer(phase: Phase, steps_per_epoch: int) -> keras.optimizers.Optimizer:
@@ -309,15 +264,6 @@ def _keep(recipe: Recipe, *, is_main: bool) -> list[keras.callbacks.Callback]:
     ]
 
 
-def _compiles_with_xla() -> bool | str:
-    """Return what to tell Keras: XLA slows TensorFlow down two- to fourfold on a CPU."""
-    if keras.backend.backend() != "tensorflow":
-        return "auto"
-    import tensorflow
-
-    return "auto" if tensorflow.config.list_physical_devices("GPU") else False
-
-
 def _leaves(model: keras.Model) -> list[Any]:
     found = []
     for layer in model.layers:
@@ -362,30 +308,3 @@ class _EpochRecord(keras.callbacks.Callback):
             epoch + 1,
             ", ".join(f"{key} {value:.4g}" for key, value in figures.items()),
         )
-
-
-class _Advance(keras.callbacks.Callback):
-    """Moves a progress bar on at each batch."""
-
-    def __init__(self, progress: Progress, description: str, total: int) -> None:
-        super().__init__()
-        self._progress = progress
-        self._description = description
-        self._total = total
-        self._task: Any = None
-
-    @contextlib.contextmanager
-    def shown(self) -> Iterator[None]:
-        with self._progress.task(self._description, self._total) as self._task:
-            yield
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._task.advance()
-
-    def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
-        self._task.advance()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        accuracy = (logs or {}).get("val_accuracy")
-        if accuracy is not None:
-            self._task.describe(f"{self._description}, epoch {epoch + 1}: validation {accuracy:.1%}")
