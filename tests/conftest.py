@@ -21,7 +21,7 @@ import transferzoo as tz
 from transferzoo.backbones.catalog import BACKBONES
 from transferzoo.data.catalog import DATASETS
 from transferzoo.heads import HEADS
-from transferzoo.recipes import RECIPES
+from transferzoo.recipes.catalog import RECIPES
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -39,6 +39,14 @@ def everything_put_back():
         registry._records.update(kept)
     if pyplot := sys.modules.get("matplotlib.pyplot"):
         pyplot.close("all")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def features_kept_apart(tmp_path_factory):
+    """No test, nor a process that it starts, reads or fills the cache of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRANSFERZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,18 +2,20 @@
 
 import os
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 import transferzoo as tz
 from transferzoo.backbones.catalog import BACKBONES
+from transferzoo.data.augmentation import AUGMENTATIONS
 from transferzoo.data.catalog import DATASETS
 from transferzoo.heads import HEADS
-from transferzoo.recipes import RECIPES
+from transferzoo.recipes.catalog import RECIPES
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -141,31 +143,98 @@ def test_the_ten_line_example_is_no_longer_than_that():
     assert len([line for line in example.splitlines() if line.strip()]) <= 10
 
 
-def _phase_tables():
-    """Return recipe name -> phase name -> field -> text, from the tables of docs/recipes.md."""
-    lines = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8").splitlines()
-    by_recipe = {}
-    for recipe in tz.list_recipes():
-        phases = [phase.name for phase in tz.recipe_info(recipe).phases]
-        start = lines.index(f"| | {' | '.join(phases)} |")
-        found = {phase: {} for phase in phases}
-        for line in lines[start + 2 :]:
-            if not line.startswith("|"):
-                break
-            field, *cells = (cell.strip() for cell in line.strip("|").split("|"))
-            for phase, cell in zip(phases, cells, strict=True):
-                found[phase][field] = cell
-        by_recipe[recipe] = found
-    return by_recipe
+# what a phase holds for other optimizers than its own
+UNUSED = {
+    "lbfgs": {
+        *("epochs", "learning_rate", "batch_norm", "momentum", "nesterov", "weight_decay", "layer_decay"),
+        *("schedule", "warmup", "plateau", "batch_size", "label_smoothing", "augmentation"),
+    },
+    "adamw": {"momentum", "nesterov", "strengths"},
+    "sgd": {"strengths"},
+}
+ALWAYS_SHOWN = {"optimizer"}
+SHOWN_IF_TRAINED = {"epochs", "learning_rate", "batch_size", "batch_norm", "label_smoothing", "augmentation"}
+WHOM = {"*": "every backbone", "pretrained": "loaded weights", "scratch": "random weights"}
 
 
-@pytest.mark.parametrize("recipe", tz.list_recipes())
-def test_the_numbers_on_the_recipes_page_are_those_in_force(recipe):
-    shown = _phase_tables()[recipe]
-    for phase in tz.recipe_info(recipe).phases:
-        fields = shown[phase.name]
-        assert {"epochs", "learning_rate", "batch_size"} <= set(fields)
-        assert fields == {field: str(getattr(phase, field)) for field in fields}
+def _cell(value):
+    """Return the words that a page has for a setting."""
+    if value is None:
+        return "–"
+    if isinstance(value, tz.Augmentation):
+        return next(name for name, known in AUGMENTATIONS.items() if known == value)
+    if isinstance(value, tz.Plateau):
+        return f"× {value.factor} after {value.patience}, down to {value.minimum}"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def _phase_cells(phase):
+    """Return field -> cell; a dash where the optimizer has no use for it."""
+    return {
+        field.name: "–" if field.name in UNUSED[phase.optimizer] else _cell(getattr(phase, field.name))
+        for field in fields(phase)
+    }
+
+
+def _whole_run_cells(recipe):
+    """Return row -> cell of what holds for all phases."""
+    rows = {"keep": _cell(recipe.keep), "patience": _cell(recipe.patience)}
+    rows |= {f"epochs, {backbone}": str(epochs) for backbone, epochs in recipe.epochs.items()}
+    return rows | {
+        f"built with, {WHOM.get(who, who)}": ", ".join(f"{key}={value!r}" for key, value in options.items())
+        for who, options in recipe.build.items()
+    }
+
+
+def _table(lines, header):
+    """Return row -> cells of the table that begins with `header`."""
+    rows = {}
+    for line in lines[lines.index(header) + 2 :]:
+        if not line.startswith("|"):
+            break
+        name, *cells = (cell.strip() for cell in line.strip("|").split("|"))
+        rows[name] = cells
+    return rows
+
+
+@pytest.mark.parametrize("name", tz.list_recipes())
+def test_the_numbers_on_a_recipe_s_page_are_those_in_force(name):
+    lines = (ROOT / "docs" / "recipes" / f"{name}.md").read_text(encoding="utf-8").splitlines()
+    recipe = tz.recipe_info(name)
+    phases = [_phase_cells(phase) for phase in recipe.phases]
+    shown = _table(lines, f"| | {' | '.join(phase.name for phase in recipe.phases)} |")
+    assert shown == {field: [phase[field] for phase in phases] for field in shown}
+    plain = _phase_cells(tz.Phase(name="", learning_rate=1.0))
+    needed = {field for phase in phases for field in phase if phase[field] not in (plain[field], "–")}
+    needed |= ALWAYS_SHOWN
+    if any(phase["epochs"] != "–" for phase in phases):
+        needed |= SHOWN_IF_TRAINED
+    assert needed - {"name"} - set(shown) == set()
+    whole = _table(lines, "| | the whole run |")
+    assert whole == {row: [cell] for row, cell in _whole_run_cells(recipe).items()}
+
+
+@pytest.mark.parametrize("name", tz.list_recipes())
+def test_a_recipe_s_page_says_when_why_and_how(name):
+    page = ROOT / "docs" / "recipes" / f"{name}.md"
+    text = page.read_text(encoding="utf-8")
+    headings = re.findall(r"^## (.+)$", FENCE.sub("", text), re.MULTILINE)
+    asked = ["When to use it", "Its numbers", "Why each number", "Options", "An example", "What it reached"]
+    assert [heading for heading in headings if heading in asked] == asked
+    assert len(blocks(page, "python")) == 1
+    assert f'recipe="{name}"' in blocks(page, "python")[0]
+    assert re.search(rf"<!-- figures: {name} -->\n.*<!-- /figures -->", text, re.DOTALL)
+    overview = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
+    assert f"[`{name}`](recipes/{name}.md)" in overview
+
+
+@pytest.mark.parametrize("name", tz.list_recipes())
+def test_each_shown_number_of_a_recipe_has_its_reason(name):
+    text = (ROOT / "docs" / "recipes" / f"{name}.md").read_text(encoding="utf-8")
+    recipe = tz.recipe_info(name)
+    shown = _table(text.splitlines(), f"| | {' | '.join(phase.name for phase in recipe.phases)} |")
+    reasons = text.partition("## Why each number")[2].partition("\n## ")[0]
+    assert [field for field in shown if f"`{field}`" not in reasons] == []
 
 
 def test_pictures_and_pages_that_are_linked_to_exist():

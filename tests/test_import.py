@@ -28,24 +28,39 @@ MAKING = [
     "backbones.catalog",
     "backbones.weights",
     "heads",
+    "freezing",
+    "preprocessing",
     "models",
     "data.splits",
     "data.checking",
     "data.dataset",
+    "data.stream",
     "data.batchfile",
     "data.folder",
     "data.cifar",
     "data.digits",
     "data.catalog",
+    "data.warping",
+    "data.colour",
     "data.augmentation",
+    "data.mixing",
     "data.batches",
-    "recipes",
+    "recipes.phase",
+    "recipes.recipe",
+    "recipes.catalog",
+    "prediction",
+    "feature_store",
+    "features",
+    "checkpoints",
+    "callbacks",
+    "optimizers",
+    "solving",
     "training",
     "costs",
 ]
 JUDGING = ["evaluation", "plots", "results"]
 ORDER = [*GROUND, *MAKING, *JUDGING, "runs", "studies.study", "cli"]
-PACKAGES = ["", "backbones", "data", "studies"]
+PACKAGES = ["", "backbones", "data", "recipes", "studies"]
 
 
 def loaded_after(code):

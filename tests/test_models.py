@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import transferzoo as tz
+from transferzoo.backbones.weights import locate_weights
 from transferzoo.errors import InvalidInputError, UnknownNameError
 from transferzoo.heads import Classifier, Dropout, Head, Pool
 from transferzoo.models import (
@@ -225,14 +226,118 @@ def test_a_map_of_one_cell_is_warned_of_with_a_better_size(caplog):
     with caplog.at_level(logging.WARNING, logger="transferzoo"):
         tz.build("mobilenet_025", 10, weights=None)
     assert caplog.messages == [
-        "mobilenet_025 shrinks 32×32 images to a 1×1 feature map; image_size=96 keeps more of them"
+        "mobilenet_025 shrinks 32×32 images to a 1×1 feature map; "
+        "image_size=96 or stem='stride1' keeps more of them"
     ]
+
+
+def test_a_map_of_one_cell_behind_another_stem_is_warned_of_with_a_size_alone(caplog):
+    tz.register_backbone("short", short_of_cells, minimum_size=4)
+    with caplog.at_level(logging.WARNING, logger="transferzoo"):
+        tz.build("short", 10, weights=None, input_shape=(4, 4, 3), stem="stride1")
+    assert caplog.messages == [
+        "short shrinks 4×4 images to a 1×1 feature map; image_size=8 keeps more of them"
+    ]
+
+
+def short_of_cells(input_shape):
+    x = images = keras.Input(input_shape)
+    for strides in (2, 4):
+        x = keras.layers.Conv2D(4, 3, strides=strides, padding="same")(x)
+    return keras.Model(images, x)
 
 
 def test_a_map_of_more_cells_is_no_cause_for_a_warning(caplog, tiny):
     with caplog.at_level(logging.WARNING, logger="transferzoo"):
         tz.build(tiny, 10, weights=None)
     assert caplog.messages == []
+
+
+# --- strides
+
+
+@pytest.mark.parametrize(
+    ("options", "size", "cells"),
+    [
+        ({}, 96, 3),
+        ({"stem": "stride1"}, 48, 3),
+        # dilated kernels see what they saw, so the image stays as large as it was
+        ({"output_stride": 16}, 96, 6),
+        ({"stem": "stride1", "output_stride": 8}, 48, 6),
+        ({"stem": "stride1", "image_size": 64}, 64, 4),
+        ({"stem": "stride1", "image_size": "input"}, 32, 2),
+    ],
+)
+def test_images_are_enlarged_less_before_a_stem_that_shrinks_less(options, size, cells, mobilenet_weights):
+    network = backbone_of(tz.build("mobilenet_025", 10, weights=mobilenet_weights, **options))
+    assert (network.input_shape[1], network.output_shape[1]) == (size, cells)
+
+
+@pytest.fixture(scope="module")
+def mobilenet_weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "mobilenet.weights.h5"
+    backbone_of(tz.build("mobilenet_025", 10, weights=None, seed=11)).save_weights(path)
+    return path
+
+
+def test_weights_from_a_file_are_those_of_the_network_whose_strides_changed(mobilenet_weights):
+    options = {"weights": mobilenet_weights, "stem": "stride1", "output_stride": 8}
+    plain, changed = (
+        backbone_of(tz.build("mobilenet_025", 10, **each))
+        for each in ({"weights": mobilenet_weights}, options)
+    )
+    assert all(map(np.array_equal, plain.get_weights(), changed.get_weights()))
+
+
+def test_without_enlarging_images_stay_as_they_are_whatever_the_stem():
+    model = tz.build("mobilenet_025", 10, weights=None, stem="stride1")
+    assert backbone_of(model).output_shape == (None, 2, 2, 256)
+
+
+@pytest.mark.parametrize("options", [{"stem": "stride1"}, {"output_stride": 1}])
+def test_a_backbone_of_ones_own_has_its_strides_changed_too(tiny, options):
+    plain = tz.build(tiny, 3, weights=None, seed=3)
+    model = tz.build(tiny, 3, weights=None, seed=3, trainable="conv", **options)
+    assert backbone_of(model).output_shape[1] > backbone_of(plain).output_shape[1]
+    assert learning(model) == ["conv1", "conv2"]
+    assert sorted(map(np.sum, model.get_weights())) == sorted(map(np.sum, plain.get_weights()))
+    assert run(model, images()).shape == (4, 3)
+
+
+def test_stem_and_output_stride_are_kept_beside_the_model(tiny):
+    settings = model_settings(tz.build(tiny, 3, weights=None, stem="stride1", output_stride=1))
+    assert (settings.to_dict()["stem"], settings.to_dict()["output_stride"]) == ("stride1", 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("alexnet", {"stem": "stride1"}, r"stem must be 'original' for 'alexnet'\. Got 'stride1'\. .*note"),
+        ("mobilenet_025", {"stem": "stride"}, r"'original' or 'stride1'\. Got 'stride'\. Did you mean 'stri"),
+        ("mobilenet_025", {"output_stride": 32}, "None or one of 1, 2, 4, 8, 16 for 'mobilenet_025', which"),
+        (
+            "mobilenet_025",
+            {"stem": "stride1", "output_stride": 16},
+            "one of 1, 2, 4, 8 for 'mobilenet_025' with stem='stride1', which shrinks 16-fold. Got 16",
+        ),
+        ("mobilenet_025", {"output_stride": 12}, "power of two: 1, 2, 4, 8 or 16. Got 12"),
+    ],
+)
+def test_strides_that_a_backbone_cannot_have_are_refused(name, options, message):
+    with pytest.raises(InvalidInputError, match=message):
+        tz.build(name, 10, weights=None, **options)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("real_weights")
+def test_published_weights_stand_behind_a_stem_of_stride_one():
+    network = backbone_of(tz.build("mobilenet", 10, stem="stride1", output_stride=8))
+    record = tz.backbone_info("mobilenet")
+    witness = record.resolve_builder()(input_shape=(96, 96, 3), **record.arguments)
+    witness.load_weights(locate_weights(record, "imagenet"))
+    for name in ("conv1", "conv_dw_12", "conv_pw_13"):
+        ours, theirs = (each.get_layer(name).get_weights()[0] for each in (network, witness))
+        assert np.array_equal(ours, theirs)
 
 
 # --- classes and outputs
@@ -434,11 +539,25 @@ def carried_away(tmp_path_factory):
             images(shape=(16, 16, 1)),
         ),
     }
+    models["dense"] = (
+        tz.build("mobilenet_025", 10, weights=None, stem="stride1", output_stride=8, seed=0),
+        images(),
+    )
+    tz.register_backbone("pooled", pooled, replace=True)
+    models["pooled"] = (tz.build("pooled", 5, weights=None, output_stride=1, seed=0), images())
     there = predicted_elsewhere(tmp_path_factory.mktemp("elsewhere"), models)
     return {name: (model.predict(x, verbose=0), there[name]) for name, (model, x) in models.items()}
 
 
-@pytest.mark.parametrize("name", ["scaled", "bgr"])
+def pooled(input_shape):
+    """Two poolings with a convolution between them: the second is dilated, out of several layers."""
+    x = images = keras.Input(input_shape)
+    x = keras.layers.MaxPooling2D()(x)
+    x = keras.layers.Conv2D(8, 3, padding="same")(x)
+    return keras.Model(images, keras.layers.MaxPooling2D()(x))
+
+
+@pytest.mark.parametrize("name", ["scaled", "bgr", "dense", "pooled"])
 def test_a_saved_model_predicts_the_same_where_transferzoo_is_not_installed(carried_away, name):
     here, there = carried_away[name]
     assert np.allclose(here, there, rtol=0, atol=1e-6)

@@ -12,10 +12,12 @@ from transferzoo.errors import DivergedError, InvalidInputError
 from transferzoo.features import split_at_features
 from transferzoo.heads import Classifier, Dropout, Head, Normalize, Pool
 from transferzoo.models import backbone_of, head_of, seeded
+from transferzoo.optimizers import make_optimizer
 from transferzoo.prediction import gives_probabilities, predict
 from transferzoo.progress import Progress, Task
-from transferzoo.recipes import Phase, Plateau, Recipe
-from transferzoo.training import make_optimizer, plan, train
+from transferzoo.recipes.phase import Phase, Plateau
+from transferzoo.recipes.recipe import Recipe
+from transferzoo.training import plan, train
 
 HEAD = Phase(
     name="head", when="pretrained", trainable="none", epochs=1, learning_rate=0.05, optimizer="adamw"
@@ -34,7 +36,7 @@ def built(tiny, **options):
 
 def fit(model, data, *phases, seed=0, **fields):
     with seeded(seed):
-        return train(model, data, recipe(*phases, **fields), seed=seed)
+        return train(model, data, recipe(*phases, **fields), seed=seed).history
 
 
 def weights_of(model):

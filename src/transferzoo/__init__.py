@@ -20,11 +20,16 @@ if TYPE_CHECKING:
     from transferzoo.data.catalog import dataset_info, list_datasets, load_dataset, register_dataset
     from transferzoo.data.dataset import Dataset, from_arrays
     from transferzoo.data.folder import from_directory
+    from transferzoo.data.stream import from_batches
     from transferzoo.errors import TransferZooError
     from transferzoo.evaluation import evaluate
+    from transferzoo.feature_store import FeatureStore
+    from transferzoo.features import extract_features
     from transferzoo.heads import Head, head_info, list_heads, register_head
     from transferzoo.models import build
-    from transferzoo.recipes import Phase, Plateau, Recipe, list_recipes, recipe_info, register_recipe
+    from transferzoo.recipes.catalog import list_recipes, recipe_info, register_recipe
+    from transferzoo.recipes.phase import Phase, Plateau
+    from transferzoo.recipes.recipe import Recipe
     from transferzoo.results import Result
     from transferzoo.runs import fit_and_evaluate
     from transferzoo.studies.study import Study, compare
@@ -33,11 +38,12 @@ _ROOMS = {
     "Augmentation": "data.augmentation",
     "Backbone": "backbones.backbone",
     "Dataset": "data.dataset",
+    "FeatureStore": "feature_store",
     "Head": "heads",
-    "Phase": "recipes",
-    "Plateau": "recipes",
+    "Phase": "recipes.phase",
+    "Plateau": "recipes.phase",
     "Preprocessing": "backbones.backbone",
-    "Recipe": "recipes",
+    "Recipe": "recipes.recipe",
     "Result": "results",
     "Study": "studies.study",
     "TransferZooError": "errors",
@@ -47,20 +53,22 @@ _ROOMS = {
     "compare": "studies.study",
     "dataset_info": "data.catalog",
     "evaluate": "evaluation",
+    "extract_features": "features",
     "fit_and_evaluate": "runs",
     "from_arrays": "data.dataset",
+    "from_batches": "data.stream",
     "from_directory": "data.folder",
     "head_info": "heads",
     "list_backbones": "backbones.catalog",
     "list_datasets": "data.catalog",
     "list_heads": "heads",
-    "list_recipes": "recipes",
+    "list_recipes": "recipes.catalog",
     "load_dataset": "data.catalog",
-    "recipe_info": "recipes",
+    "recipe_info": "recipes.catalog",
     "register_backbone": "backbones.catalog",
     "register_dataset": "data.catalog",
     "register_head": "heads",
-    "register_recipe": "recipes",
+    "register_recipe": "recipes.catalog",
 }
 _MODULES = ("errors", "evaluation", "heads", "plots")
 
@@ -68,6 +76,7 @@ __all__ = [
     "Augmentation",
     "Backbone",
     "Dataset",
+    "FeatureStore",
     "Head",
     "Phase",
     "Plateau",
@@ -85,8 +94,10 @@ __all__ = [
     "errors",
     "evaluate",
     "evaluation",
+    "extract_features",
     "fit_and_evaluate",
     "from_arrays",
+    "from_batches",
     "from_directory",
     "head_info",
     "heads",

@@ -46,6 +46,14 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+cache = typer.Typer(
+    name="cache",
+    help="Show or clear the features kept on disk.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+app.add_typer(cache)
+
 
 class Kind(StrEnum):
     """What `list` can list."""
@@ -303,6 +311,52 @@ def demo(
     _save_study(study, data, out)
 
 
+@cache.command("list", epilog="Example: [bold]transferzoo cache list[/]")
+def cache_list() -> None:
+    """List the features kept on disk, the ones used last first."""
+    import transferzoo as tz
+
+    store = tz.FeatureStore()
+    entries = store.entries()
+    table = _table("what", ">images", ">shape", ">size", "last used")
+    for entry in entries:
+        about = dict(entry.description)
+        size = "×".join(map(str, about.get("image_size", ())))
+        words = [str(about.get("backbone", "?")), f"at {size}" if size else "", str(about.get("layer", ""))]
+        table.add_row(
+            ", ".join(word for word in words if word),
+            f"{entry.shape[0]:,}",
+            "×".join(map(str, entry.shape[1:])),
+            _size(entry.size_bytes),
+            f"{entry.last_used.astimezone():%Y-%m-%d %H:%M}",
+        )
+    if entries:
+        _console().print(table)
+    total = sum(entry.size_bytes for entry in entries)
+    print(f"{len(entries)} kept, {_size(total)} of at most {_size(store.max_bytes)}, in {store.folder}")
+
+
+@cache.command("clear", epilog="Example: [bold]transferzoo cache clear --older-than 30[/]")
+def cache_clear(
+    older_than: Annotated[
+        float | None,
+        typer.Option("--older-than", help="Leave what was used within this many days.", show_default="all"),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete the features kept on disk; they are computed again when needed."""
+    import transferzoo as tz
+
+    store = tz.FeatureStore()
+    if not yes and sys.stdin.isatty():
+        which = f"not used for {older_than:g} days " if older_than is not None else ""
+        if not typer.confirm(f"Delete the features {which}in {store.folder}?"):
+            print("Nothing was deleted.")
+            return
+    freed = store.clear(older_than_days=older_than)
+    print(f"Freed {_size(freed)}; {len(store.entries())} kept, in {store.folder}")
+
+
 def main() -> None:
     """Run the command line, and end the process with its exit code.
 
@@ -379,6 +433,14 @@ def _table(*columns: str) -> Table:
     for column in columns:
         table.add_column(column.lstrip(">"), justify="right" if column[0] == ">" else "left", overflow="fold")
     return table
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "KiB", "MiB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}" if unit != "bytes" else f"{count} bytes"
+        count /= 1024
+    return f"{count:,.1f} GiB"
 
 
 def _facts(rows: dict[str, str]) -> Table:

@@ -288,6 +288,13 @@ def head_name(head: Any) -> str:
     return f"{getattr(head, '__module__', '')}.{name}".lstrip(".")
 
 
+def is_linear(head: Any) -> bool:
+    """Tell whether a head, or the head behind a name, is pooling and one Dense layer at most."""
+    head = resolve_head(head)
+    passing = Pool | Flatten | Dropout
+    return isinstance(head, Head) and all(isinstance(part, passing) for part in head.parts[:-1])
+
+
 def apply_head(head: Callable[..., Any], features: Any, num_classes: int) -> Any:
     """Return the logits of `head` on the Keras tensor `features`, with their shape checked."""
     try:

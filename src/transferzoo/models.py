@@ -1,4 +1,4 @@
-"""`build`: preprocessing, backbone and head as one plain keras.Model; what is frozen, and what a model is."""
+"""`build`: preprocessing, backbone and head as one plain keras.Model; and what a built model is."""
 
 from __future__ import annotations
 
@@ -16,26 +16,32 @@ import keras
 import numpy as np
 from keras import layers
 
-from transferzoo.backbones.backbone import RAW, Backbone, Preprocessing
+from transferzoo.backbones.backbone import RAW, Backbone
 from transferzoo.backbones.catalog import BACKBONES
+from transferzoo.backbones.strides import StridePlan, apply_strides, check_strides, plan_strides
 from transferzoo.backbones.weights import (
     available_weights,
     check_weights,
     load_weights,
     locate_weights,
 )
-from transferzoo.errors import InvalidInputError, check_count, invalid, nearest
+from transferzoo.errors import InvalidInputError, check_count, invalid
 from transferzoo.files import file_hash
+from transferzoo.freezing import check_policy_form, set_trainable
 from transferzoo.heads import apply_head, head_name, resolve_head
+from transferzoo.preprocessing import (
+    PREPROCESSING,
+    build_preprocessing,
+    check_input_shape,
+    choose_image_size,
+)
 
 logger = logging.getLogger("transferzoo.models")
 
-PREPROCESSING = "preprocessing"
 BACKBONE = "backbone"
 HEAD = "head"
 ACTIVATIONS = ("softmax", None)
 PREPROCESSINGS = ("backbone", "none")
-POLICIES = "'all', 'none', 'top:N' (the last N layers that hold weights), or the beginning of layer names"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +58,8 @@ class ModelSettings:
     trainable: str
     classifier_activation: str | None
     preprocessing: str
+    stem: str
+    output_stride: int | None
     seed: int | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,6 +86,8 @@ def build(
     trainable: str = "all",
     classifier_activation: str | None = "softmax",
     preprocessing: str = "backbone",
+    stem: str = "original",
+    output_stride: int | None = None,
     seed: int | None = None,
     progress: Any = None,
 ) -> keras.Model:
@@ -101,7 +111,8 @@ def build(
     image_size : int, pair of ints or "input", optional
         Images are resized to this inside the model (bilinear); ``"input"`` leaves them as they are. By
         default smaller images are enlarged until both sides reach the backbone's `default_size` if weights
-        are loaded, its `minimum_size` if not.
+        are loaded, its `minimum_size` if not. With another `stem` they are enlarged only so far that the
+        last feature map is as large as it would be with the original.
     trainable : str, default "all"
         Which backbone layers learn: ``"all"``, ``"none"``, ``"top:N"`` (the last N layers that hold
         weights), or the beginning of layer names such as ``"conv5"``.
@@ -109,6 +120,15 @@ def build(
         Probabilities, or logits.
     preprocessing : {"backbone", "none"}, default "backbone"
         What is done to pixels: what the backbone was trained with, or nothing (raw 0-255).
+    stem : {"original", "stride1"}, default "original"
+        ``"stride1"`` gives stride 1 to the network's first strided layer, and to a pooling that follows it
+        before the next convolution, on the same kernels. ResNet then shrinks images 8-fold instead of 32,
+        VGG and MobileNet 16-fold. AlexNet, which adapts its stem to small images itself, takes
+        ``"original"`` alone.
+    output_stride : int, optional
+        How many input pixels, along a side, make one cell of the last feature map at most: a power of two
+        below the backbone's own, such as 16 or 8. The last strides become 1, and the layers behind them are
+        dilated, so that each kernel sees what it saw [1]_. May be joined with `stem`, which comes first.
     seed : int, optional
         Makes the random weights repeatable.
     progress : Progress, optional
@@ -131,11 +151,18 @@ def build(
     WeightsError, DownloadError
         If weights are missing, damaged, of another architecture, or cannot be fetched.
 
+    References
+    ----------
+    .. [1] Chen, Papandreou, Schroff, Adam (2017), "Rethinking Atrous Convolution for Semantic Image
+       Segmentation", arXiv:1706.05587.
+
     Examples
     --------
     >>> model = build("mobilenet_025", 10, weights=None)
     >>> model.predict(np.zeros((2, 32, 32, 3), "uint8"), verbose=0).shape
     (2, 10)
+    >>> build("mobilenet_025", 10, weights=None, stem="stride1").get_layer("backbone").output_shape
+    (None, 2, 2, 256)
     """
     backbone = BACKBONES.get(name)
     input_shape = check_input_shape(input_shape)
@@ -150,16 +177,16 @@ def build(
         trainable=trainable,
         classifier_activation=classifier_activation,
         preprocessing=preprocessing,
+        stem=stem,
+        output_stride=output_stride,
     )
     make_logits = resolve_head(head)
     weights_file = locate_weights(backbone, weights, progress=progress)
 
     with seeded(seed):
-        network = _build_network(backbone, size)
-        if weights_file is not None:
-            load_weights(network, weights_file, backbone)
+        network = _build_strided(backbone, size, stem, output_stride, weights_file)
         images = keras.Input(input_shape, name="images")
-        prepare = _build_preprocessing(
+        prepare = build_preprocessing(
             input_shape, size, backbone.preprocessing if preprocessing == "backbone" else RAW
         )
         features = network(prepare(images) if prepare is not None else images)
@@ -169,10 +196,11 @@ def build(
     set_trainable(network, trainable)
     if tuple(features.shape[1:3]) == (1, 1) and len(features.shape) == 4:
         logger.warning(
-            "%s shrinks %d×%d images to a 1×1 feature map; image_size=%d keeps more of them",
+            "%s shrinks %d×%d images to a 1×1 feature map; image_size=%d%s keeps more of them",
             name,
             *size,
             max(backbone.default_size, 2 * max(size)),
+            " or stem='stride1'" if stem == "original" and "stride1" in backbone.stems else "",
         )
     _SETTINGS[model] = ModelSettings(
         backbone=name,
@@ -185,6 +213,8 @@ def build(
         trainable=trainable,
         classifier_activation=classifier_activation,
         preprocessing=preprocessing,
+        stem=stem,
+        output_stride=output_stride,
         seed=seed,
     )
     return model
@@ -201,6 +231,8 @@ def check_build(
     trainable: str = "all",
     classifier_activation: str | None = "softmax",
     preprocessing: str = "backbone",
+    stem: str = "original",
+    output_stride: int | None = None,
 ) -> tuple[int, int]:
     """Check what `build` would be told, without building; return the size that reaches the backbone."""
     check_count("num_classes", num_classes, 2, "Count the classes; a yes-no problem has 2 classes here.")
@@ -215,104 +247,33 @@ def check_build(
     if preprocessing not in PREPROCESSINGS:
         raise invalid("preprocessing", "'backbone' or 'none'", preprocessing, candidates=PREPROCESSINGS)
     check_weights(backbone, weights)
-    _check_policy_form(trainable)
+    check_policy_form(trainable)
     if keras.config.image_data_format() != "channels_last":
         raise InvalidInputError(
             "Keras must be set to 'channels_last'. Got 'channels_first'. "
             "Call keras.config.set_image_data_format('channels_last')."
         )
-    size = choose_image_size(backbone, input_shape, image_size, pretrained=weights is not None)
+    check_strides(stem, output_stride)
+    if stem not in backbone.stems:
+        raise invalid(
+            "stem",
+            f"{' or '.join(map(repr, backbone.stems))} for '{backbone.name}'",
+            stem,
+            remedy=f"tz.backbone_info('{backbone.name}').note says why." if backbone.note else "",
+        )
+    pretrained = weights is not None
+    size = choose_image_size(backbone, input_shape, image_size, pretrained=pretrained)
+    if stem != "original" or output_stride is not None:
+        with _generators_kept():
+            network = _build_network(backbone, size)
+        strides = plan_strides(network, stem=stem, output_stride=output_stride, name=backbone.name)
+        size = choose_image_size(
+            backbone, input_shape, image_size, pretrained=pretrained, stem_factor=strides.stem_factor
+        )
     if trainable not in ("all", "none") and not trainable.startswith("top:"):
         with _generators_kept():
             set_trainable(_build_network(backbone, size), trainable)
     return size
-
-
-def preprocess(images: Any, how: Preprocessing) -> Any:
-    """Apply a preprocessing record to a Keras tensor of 0-255 RGB images ``(batch, height, width, 3)``."""
-    if how.channels == "bgr":
-        images = keras.ops.flip(images, axis=-1)
-    if how == RAW:
-        return images
-    offset = [-mean / std for mean, std in zip(how.mean, how.std, strict=True)]
-    if len(set(how.mean)) == len(set(how.std)) == 1:
-        # divided, as keras.applications does: times 1/127.5 differs in the last bit of a pixel
-        return keras.ops.add(keras.ops.divide(images, how.std[0]), offset[0])
-    scale = [1.0 / std for std in how.std]
-    return layers.Rescaling(scale, offset=offset, name="scale")(images)
-
-
-def choose_image_size(
-    backbone: Backbone,
-    input_shape: tuple[int, int, int],
-    image_size: int | tuple[int, int] | str | None,
-    *,
-    pretrained: bool,
-) -> tuple[int, int]:
-    """Return the height and width that reach the backbone."""
-    height, width = input_shape[:2]
-    if image_size is None:
-        wanted = max(backbone.default_size, backbone.minimum_size) if pretrained else backbone.minimum_size
-        scale = max(1.0, wanted / min(height, width))
-        return round(height * scale), round(width * scale)
-    if image_size == "input":
-        if min(height, width) < backbone.minimum_size:
-            raise invalid(
-                "image_size",
-                f"at least {backbone.minimum_size} for '{backbone.name}'",
-                f"input: {height}×{width}",
-                remedy="Leave it out, and images are enlarged.",
-            )
-        return height, width
-    pair = tuple(image_size) if isinstance(image_size, tuple | list) else (image_size, image_size)
-    if len(pair) != 2:
-        raise invalid("image_size", "a whole number, a pair (height, width), or 'input'", image_size)
-    for side in pair:
-        least = backbone.minimum_size
-        if isinstance(side, bool) or not hasattr(side, "__index__") or side.__index__() < least:
-            raise invalid(
-                "image_size",
-                f"a whole number of at least {least} for '{backbone.name}', or a pair of them",
-                image_size,
-                remedy=f"Pass {least} or more, or leave it out.",
-            )
-    return int(pair[0]), int(pair[1])
-
-
-def set_trainable(network: keras.Model, policy: str) -> None:
-    """Set which layers of a backbone learn; a frozen BatchNorm also stops updating its statistics.
-
-    Parameters
-    ----------
-    network : keras.Model
-        A backbone, such as ``model.get_layer("backbone")``.
-    policy : str
-        As `build` takes it in `trainable`.
-    """
-    _check_policy_form(policy)
-    network.trainable = True
-    if policy == "all":
-        return
-    weighted = [layer for layer in network.layers if layer.weights]
-    if policy == "none":
-        chosen: set[int] = set()
-    elif policy.startswith("top:"):
-        count = int(policy[4:])
-        chosen = {id(layer) for layer in weighted[max(0, len(weighted) - count) :]}
-    else:
-        chosen = {id(layer) for layer in weighted if layer.name.startswith(policy)}
-        if not chosen:
-            names = [layer.name for layer in weighted]
-            close = nearest(policy, names)
-            raise InvalidInputError(
-                f"trainable must be {POLICIES}. No layer's name begins with '{policy}'."
-                + (f" Did you mean '{close}'?" if close else ""),
-                argument="trainable",
-                value=policy,
-                suggestion=close,
-            )
-    for layer in network.layers:
-        layer.trainable = id(layer) in chosen
 
 
 def connect(model: keras.Model, images: Any, *, inference_statistics: bool = False) -> tuple[Any, Any]:
@@ -403,26 +364,6 @@ def _layer_safe(name: str) -> str:
     return "".join(c if c.isalnum() or c in "_.-" else "_" for c in name)
 
 
-def check_input_shape(shape: Any) -> tuple[int, int, int]:
-    """Return ``(height, width, channels)`` as ints, or raise."""
-    accepted = "(height, width, channels) with 1 or 3 channels, such as (32, 32, 3)"
-    if not isinstance(shape, tuple | list) or len(shape) != 3:
-        raise invalid("input_shape", accepted, shape)
-    if any(isinstance(n, bool) or not hasattr(n, "__index__") or n.__index__() < 1 for n in shape):
-        raise invalid("input_shape", accepted, shape)
-    if shape[2] not in (1, 3):
-        remedy = "Move the channels last." if shape[0] in (1, 3) else ""
-        raise invalid("input_shape", accepted, shape, remedy=remedy)
-    return int(shape[0]), int(shape[1]), int(shape[2])
-
-
-def _check_policy_form(policy: Any) -> None:
-    if not isinstance(policy, str) or not policy:
-        raise invalid("trainable", POLICIES, policy)
-    if policy.startswith("top:") and not (policy[4:].isdigit() and int(policy[4:]) > 0):
-        raise invalid("trainable", POLICIES, policy, remedy="N is a whole number of 1 or more.")
-
-
 def _build_network(backbone: Backbone, size: tuple[int, int]) -> keras.Model:
     network = backbone.resolve_builder()(input_shape=(*size, 3), **backbone.arguments)
     if not isinstance(network, keras.Model):
@@ -439,19 +380,34 @@ def _build_network(backbone: Backbone, size: tuple[int, int]) -> keras.Model:
     return network
 
 
-def _build_preprocessing(
-    input_shape: tuple[int, int, int], size: tuple[int, int], how: Preprocessing
-) -> keras.Model | None:
-    images = keras.Input(input_shape, name="pixels")
-    x = images
-    if input_shape[2] == 1:
-        x = layers.Concatenate(name="gray_to_rgb")([x, x, x])
-    if size != input_shape[:2]:
-        # no Resizing layer: its call defaults to training=True, which Keras 3.15 hands on to the backbone's
-        # BatchNorms whenever the model is called without `training`
-        x = keras.ops.image.resize(x, size, interpolation="bilinear", data_format="channels_last")
-    x = preprocess(x, how)
-    return None if x is images else keras.Model(images, x, name=PREPROCESSING)
+def _build_strided(
+    backbone: Backbone,
+    size: tuple[int, int],
+    stem: str,
+    output_stride: int | None,
+    weights_file: Path | None,
+) -> keras.Model:
+    """Build a backbone with its weights, and take out the strides that are to go."""
+    if stem == "original" and output_stride is None:
+        network = _build_network(backbone, size)
+        if weights_file is not None:
+            load_weights(network, weights_file, backbone)
+        return network
+
+    def planned(network: keras.Model) -> StridePlan:
+        return plan_strides(network, stem=stem, output_stride=output_stride, name=backbone.name)
+
+    with _generators_kept():
+        factor = planned(_build_network(backbone, size)).stem_factor
+    # behind its stem this one has maps of the size that the changed one will have, and pads them so
+    network = _build_network(backbone, (size[0] * factor, size[1] * factor))
+    if weights_file is not None:
+        load_weights(network, weights_file, backbone)
+    # the copy's own random weights are not used, and must not change the head's
+    with _generators_kept():
+        network = apply_strides(network, planned(network), (*size, 3))
+    network.name = BACKBONE
+    return network
 
 
 def _build_head(

@@ -616,3 +616,92 @@ def _overlap(one: Sequence[float], other: Sequence[float]) -> float:
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     return width * height if width > 0 and height > 0 else 0.0
+
+
+def learning_rates(curve: Any, ax: Axes | None = None) -> Axes:
+    """Loss against a rising learning rate, with the rate that is suggested.
+
+    Parameters
+    ----------
+    curve : object
+        With ``rates``, ``losses`` and ``raw_losses``, each a sequence of float, shape (n,), and
+        ``suggestion`` (float); such as `find_learning_rate` returns. Rates are above 0.
+    ax : matplotlib Axes, optional
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+        The batches' own losses faint behind the smoothed ones, over a logarithmic axis of rates; a dashed
+        line stands at the suggestion. Losses far above the smoothed ones are cut off.
+
+    Raises
+    ------
+    InvalidInputError
+        If an attribute is missing or does not hold what it must.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> rates, losses = [1e-4, 1e-3, 1e-2, 1e-1], [2.3, 2.1, 1.4, 5.0]
+    >>> ax = learning_rates(
+    ...     SimpleNamespace(rates=rates, losses=losses, raw_losses=losses, suggestion=1e-3)
+    ... )
+    >>> ax.get_xscale()
+    'log'
+    """
+    rates, losses, raw = (_curve_part(curve, name) for name in ("rates", "losses", "raw_losses"))
+    suggestion = _number(getattr(curve, "suggestion", None))
+    if not len(rates) == len(losses) == len(raw) > 0:
+        raise invalid(
+            "curve", "with rates, losses and raw_losses of one length", (len(rates), len(losses), len(raw))
+        )
+    if rates.min() <= 0:
+        raise invalid("curve.rates", "above 0", float(rates.min()))
+    if not suggestion > 0:
+        raise invalid("curve.suggestion", "a rate above 0", getattr(curve, "suggestion", None))
+    if ax is None:
+        ax = _new_axes(7, 4)
+    ax.plot(rates, raw, color=BLUE, alpha=0.25, linewidth=1, label="each batch")
+    ax.plot(rates, losses, color=BLUE, linewidth=2, label="smoothed")
+    ax.axvline(suggestion, color=VERMILLION, linestyle="--", linewidth=1.5)
+    ax.set_xscale("log")
+    # one wild batch at the end must not flatten the valley
+    lowest, highest = min(losses.min(), raw.min()), losses.max()
+    room = 0.08 * max(highest - lowest, 1e-3 * max(abs(highest), 1.0))
+    ax.set_ylim(lowest - room, highest + 2 * room)
+    left, right = (math.log(limit) for limit in ax.get_xlim())
+    near_left = math.log(suggestion) < (left + right) / 2
+    # both stand above the panel, on either side of each other, where no curve can lie under them
+    ax.annotate(
+        f"suggested: {suggestion:.2g}",
+        (suggestion, 1),
+        xycoords=ax.get_xaxis_transform(),
+        xytext=(0, 4),
+        textcoords="offset points",
+        ha="left" if near_left else "right",
+        va="bottom",
+        color=VERMILLION,
+        annotation_clip=False,
+        parse_math=False,
+    )
+    side = 1 if near_left else 0
+    ax.legend(
+        loc="lower right" if near_left else "lower left", bbox_to_anchor=(side, 1), ncols=2, frameon=False
+    )
+    ax.set_xlabel("Learning rate")
+    ax.set_ylabel("Training loss")
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(axis="y", alpha=0.3)
+    return ax
+
+
+def _curve_part(curve: Any, name: str) -> NDArray[np.float64]:
+    accepted = "a sequence of finite numbers"
+    try:
+        values = np.asarray(getattr(curve, name, None), dtype=np.float64)
+    except (TypeError, ValueError):
+        raise invalid(f"curve.{name}", accepted, getattr(curve, name, None)) from None
+    if values.ndim != 1 or not np.isfinite(values).all():
+        raise invalid(f"curve.{name}", accepted, getattr(curve, name, None))
+    return values

@@ -8,6 +8,7 @@ import json
 import math
 import re
 import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -259,15 +260,33 @@ class Result:
         path = Path(folder).expanduser().absolute()
         refuse_full_folder(path)
         with folder_written_beside(path) as part:
-            text = json.dumps(self._run(), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
-            (part / RUN).write_text(text + "\n", encoding="utf-8")
-            _write_history(part / HISTORY, self.history, self.epochs)
-            np.savez_compressed(part / PREDICTIONS, y_true=self.y_true, y_prob=self.y_prob)
-            if model and self._model is not None:
-                self._model.save(part / MODEL)
-            elif model and self.folder is not None and (self.folder / MODEL).is_file():
-                shutil.copyfile(self.folder / MODEL, part / MODEL)
+            self._write(part, model=model)
         return path
+
+    def write_into(self, folder: str | Path, *, model: bool = True) -> Path:
+        """Write the run to its own folder, which may hold its checkpoint.
+
+        Files are put in place one by one, ``run.json`` last: without it the folder holds no finished run.
+        """
+        path = Path(folder).expanduser().absolute()
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as name:
+            part = Path(name)
+            self._write(part, model=model)
+            for file in (MODEL, HISTORY, PREDICTIONS, RUN):
+                if (part / file).exists():
+                    (part / file).replace(path / file)
+        return path
+
+    def _write(self, part: Path, *, model: bool) -> None:
+        text = json.dumps(self._run(), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+        (part / RUN).write_text(text + "\n", encoding="utf-8")
+        _write_history(part / HISTORY, self.history, self.epochs)
+        np.savez_compressed(part / PREDICTIONS, y_true=self.y_true, y_prob=self.y_prob)
+        if model and self._model is not None:
+            self._model.save(part / MODEL)
+        elif model and self.folder is not None and (self.folder / MODEL).is_file():
+            shutil.copyfile(self.folder / MODEL, part / MODEL)
 
     def _run(self) -> dict[str, Any]:
         return {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import logging
 import platform
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -18,10 +17,12 @@ import numpy as np
 from transferzoo.backbones.backbone import Backbone
 from transferzoo.backbones.catalog import BACKBONES
 from transferzoo.backbones.weights import available_weights, locate_weights
+from transferzoo.checkpoints import Checkpoints, read_unfinished
 from transferzoo.costs import count_parameters, measure_throughput
 from transferzoo.data.catalog import load_dataset
 from transferzoo.data.dataset import Dataset
 from transferzoo.errors import (
+    DivergedError,
     InvalidInputError,
     OutputExistsError,
     UnknownOptionError,
@@ -30,14 +31,17 @@ from transferzoo.errors import (
     unknown_option,
 )
 from transferzoo.evaluation import evaluate
+from transferzoo.feature_store import FeatureStore
 from transferzoo.files import file_hash, refuse_full_folder
-from transferzoo.heads import head_name
-from transferzoo.models import build, check_build, model_digest, model_settings, seeded
+from transferzoo.heads import head_name, is_linear
+from transferzoo.models import build, check_build, head_of, model_digest, model_settings, seeded
 from transferzoo.prediction import gives_probabilities, predict
 from transferzoo.progress import Progress, choose_progress
-from transferzoo.recipes import OPTIONS as RECIPE_OPTIONS
-from transferzoo.recipes import Recipe, resolve_recipe
+from transferzoo.recipes.catalog import resolve_recipe
+from transferzoo.recipes.recipe import OPTIONS as RECIPE_OPTIONS
+from transferzoo.recipes.recipe import Recipe
 from transferzoo.results import Result, is_run, plain, read_settings
+from transferzoo.solving import has_linear_head
 from transferzoo.training import plan, train
 
 logger = logging.getLogger("transferzoo")
@@ -62,6 +66,7 @@ class RunPlan:
     seed: int
     out: Path | None
     settings: Mapping[str, Any]
+    keep_features: bool
 
     def finished(self) -> bool:
         """Tell whether the output folder holds this very run."""
@@ -77,6 +82,7 @@ def fit_and_evaluate(
     out: str | Path | None = None,
     callbacks: Iterable[keras.callbacks.Callback] = (),
     save_model: bool = True,
+    cache: bool = True,
     verbose: bool | str | Progress = "auto",
     **options: Any,
 ) -> Result:
@@ -94,12 +100,16 @@ def fit_and_evaluate(
     seed : int, default 0
         Of random weights, order and augmentation.
     out : str or Path, optional
-        Folder to save the run in. It must be new or empty; if it holds this very run already, finished,
-        that is loaded instead.
+        Folder to save the run in, new or empty. Underway it holds a checkpoint, written at the end of each
+        epoch and every minute: the same call goes on from there, and on a CPU ends with the weights of a
+        run that was never interrupted. If it holds this very run already, finished, that is loaded instead.
     callbacks : iterable of keras.callbacks.Callback
         Given to every phase of the training.
     save_model : bool, default True
         Whether `out` gets ``model.keras`` too.
+    cache : bool, default True
+        Whether features of a frozen backbone are kept on disk, for other heads, seeds and recipes; see
+        `FeatureStore`.
     verbose : {"auto", True, False}, default "auto"
         Show progress; ``"auto"``: when standard error is a terminal.
     **options
@@ -116,11 +126,15 @@ def fit_and_evaluate(
     UnknownNameError, UnknownOptionError, InvalidInputError
         For a bad call; before anything slow starts, and with nothing written.
     OutputExistsError
-        If `out` holds something else.
+        If `out` holds something else, or an unfinished run with other settings; the message names them.
+    RecordError
+        If `out` holds a damaged checkpoint.
     WeightsError, DownloadError
         If weights cannot be had.
     DivergedError
         If the loss leaves the numbers.
+    KeyboardInterrupt
+        On Ctrl-C; with `out`, after the batch underway and with all of it saved.
 
     Examples
     --------
@@ -130,7 +144,7 @@ def fit_and_evaluate(
     >>> sorted(result.metrics)[:2]
     ['accuracy', 'balanced_accuracy']
     """
-    run = plan_run(model, data, recipe=recipe, seed=seed, out=out, options=options)
+    run = plan_run(model, data, recipe=recipe, seed=seed, out=out, options=options, keep_features=cache)
     return execute(run, callbacks=callbacks, save_model=save_model, progress=choose_progress(verbose))
 
 
@@ -143,6 +157,8 @@ def plan_run(
     out: str | Path | None,
     options: Mapping[str, Any],
     name: str | None = None,
+    after: str | None = None,
+    keep_features: bool = True,
 ) -> RunPlan:
     """Check a call and decide everything, before anything slow starts; downloads nothing."""
     seed = check_count("seed", seed, 0)
@@ -162,13 +178,28 @@ def plan_run(
                 argument=next(iter(build_options)),
             )
         known = model_settings(model)
-        recipe = recipe.with_options(known.backbone if known else None, **recipe_options)
+        recipe = recipe.for_model(
+            pretrained=known is None or known.weights is not None,
+            linear_head=has_linear_head(head_of(model)),
+            frozen=(known.trainable if known else "all") == "none",
+        ).with_options(known.backbone if known else None, **recipe_options)
     else:
         backbone = BACKBONES.get(model)
         label = backbone.name
-        recipe = recipe.with_options(backbone.name, **recipe_options)
-        build_options = {**recipe.build_options(backbone.name), **build_options}
-        build_options["weights"] = available_weights(backbone, build_options.get("weights", "imagenet"))
+        if recipe_options.get("faithful"):
+            recipe = recipe.with_faults(recipe_options["faithful"])
+        given = {**recipe.build_options(backbone.name), **build_options}
+        weights = available_weights(backbone, given.get("weights", "imagenet"))
+        build_options = {
+            **recipe.build_options(backbone.name, pretrained=weights is not None),
+            **build_options,
+            "weights": weights,
+        }
+        recipe = recipe.for_model(
+            pretrained=weights is not None,
+            linear_head=is_linear(build_options.get("head", "linear")),
+            frozen=build_options.get("trainable", "all") == "none",
+        ).with_options(backbone.name, **recipe_options)
     if isinstance(data, str):
         data = load_dataset(data, seed=seed)
     if not isinstance(data, Dataset):
@@ -178,7 +209,6 @@ def plan_run(
     else:
         assert backbone is not None
         described = _check_build(backbone, build_options, data)
-    recipe = recipe.for_weights(pretrained=_is_pretrained(model, build_options))
     target = None if out is None else Path(out).expanduser()
     settings = plain(
         {
@@ -193,6 +223,7 @@ def plan_run(
             },
             "recipe": recipe.to_dict(),
             "seed": seed,
+            **({"rate_carried_from": after} if after and "carried_rate" in recipe.faults else {}),
         }
     )
     run = RunPlan(
@@ -205,6 +236,7 @@ def plan_run(
         seed=seed,
         out=target,
         settings=settings,
+        keep_features=keep_features,
     )
     if target is not None and not run.finished():
         _refuse_other_run(target, settings)
@@ -217,12 +249,14 @@ def execute(
     callbacks: Iterable[keras.callbacks.Callback] = (),
     save_model: bool = True,
     progress: Progress | None = None,
+    first_rate: float | None = None,
 ) -> Result:
     """Carry out a plan: build, train, evaluate, measure, save."""
     progress = progress or Progress()
     if run.finished():
         assert run.out is not None
         logger.info("'%s' holds this run already; loaded", run.out)
+        Checkpoints(run.out, run.settings).remove()
         return Result.load(run.out)
     model, data = run.model, run.data
     if model is None:
@@ -236,30 +270,49 @@ def execute(
             **run.build_options,
         )
     plan(model, data, run.recipe, seed=run.seed)
-    began = time.perf_counter()
+    checkpoints = None
+    if run.out is not None:
+        checkpoints = Checkpoints(run.out, run.settings, environment())
+        checkpoints.sweep()
     with seeded(run.seed):
-        history = train(model, data, run.recipe, seed=run.seed, callbacks=callbacks, progress=progress)
-    train_seconds = time.perf_counter() - began
+        try:
+            trained = train(
+                model,
+                data,
+                run.recipe,
+                seed=run.seed,
+                callbacks=callbacks,
+                progress=progress,
+                store=FeatureStore() if run.keep_features else None,
+                checkpoints=checkpoints,
+                first_rate=first_rate,
+            )
+        except DivergedError:
+            if checkpoints is not None:
+                checkpoints.remove()
+            raise
     outputs = predict(model, data.x_test, progress=progress)
     y_prob = outputs if gives_probabilities(model, data.x_test) else softmax(outputs)
     result = Result(
         name=run.name,
         metrics=evaluate(data.y_test, y_prob, class_names=data.class_names),
-        history=history,
+        history=trained.history,
         y_true=data.y_test,
         y_prob=y_prob.astype("float32"),
         class_names=data.class_names,
         settings=dict(run.settings),
         costs={
             **count_parameters(model),
-            "train_seconds": train_seconds,
+            "train_seconds": trained.seconds,
             **measure_throughput(model, data.x_test),
         },
         environment=environment(),
         _model=model,
     )
     if run.out is not None:
-        result = replace(result, folder=result.save(run.out, model=save_model))
+        assert checkpoints is not None
+        result = replace(result, folder=result.write_into(run.out, model=save_model))
+        checkpoints.remove()
         logger.info("saved in '%s'", run.out)
     return result
 
@@ -279,13 +332,6 @@ def environment() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return {**found, "platform": platform.platform(), "machine": platform.machine()}
-
-
-def _is_pretrained(model: str | keras.Model, build_options: Mapping[str, Any]) -> bool:
-    if isinstance(model, keras.Model):
-        settings = model_settings(model)
-        return settings is None or settings.weights is not None
-    return build_options["weights"] is not None
 
 
 def _check_build(backbone: Backbone, options: Mapping[str, Any], data: Dataset) -> dict[str, Any]:
@@ -308,6 +354,8 @@ def _check_build(backbone: Backbone, options: Mapping[str, Any], data: Dataset) 
         "trainable": options.get("trainable", "all"),
         "classifier_activation": options.get("classifier_activation", "softmax"),
         "preprocessing": options.get("preprocessing", "backbone"),
+        "stem": options.get("stem", "original"),
+        "output_stride": options.get("output_stride"),
     }
 
 
@@ -341,19 +389,24 @@ def _check_model(model: keras.Model, data: Dataset, recipe: Recipe) -> dict[str,
 
 
 def _refuse_other_run(folder: Path, settings: Mapping[str, Any]) -> None:
-    if not is_run(folder):
+    unfinished = None if is_run(folder) else read_unfinished(folder)
+    if unfinished == settings:
+        return
+    if unfinished is None and not is_run(folder):
         refuse_full_folder(folder)
         return
-    differing = ", ".join(sorted(_differences(read_settings(folder) or {}, settings))) or "its results"
+    held = unfinished or read_settings(folder) or {}
+    differing = "; ".join(sorted(_differences(held, settings))) or "its results"
     raise OutputExistsError(
-        f"'{folder}' holds another run; nothing in it was touched. It differs in {differing}. "
-        "Choose another folder, or move it away first.",
+        f"'{folder}' holds another {'unfinished ' if unfinished else ''}run; nothing in it was touched. "
+        f"It differs in {differing}. Choose another folder, or move it away first.",
         argument="out",
         value=str(folder),
     )
 
 
 def _differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
+    """Name the settings that differ, with both values where they are short."""
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
         return [
             found
@@ -363,4 +416,7 @@ def _differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
     if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
         pairs = enumerate(zip(ours, theirs, strict=True))
         return [found for i, (a, b) in pairs for found in _differences(a, b, f"{path}[{i}]")]
-    return [] if ours == theirs else [path]
+    if ours == theirs:
+        return []
+    values = f"{ours!r} there, {theirs!r} here"
+    return [f"{path} ({values})" if len(values) <= 80 else path]

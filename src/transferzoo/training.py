@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 
+from transferzoo.callbacks import EpochRecord, KeepBest, Keeper, best_weights, model_arrays, restore_model
+from transferzoo.checkpoints import Checkpoints, Progressed
 from transferzoo.data.batches import Batches
 from transferzoo.data.dataset import Dataset
 from transferzoo.errors import DivergedError, InvalidInputError
-from transferzoo.features import split_at_features
+from transferzoo.feature_store import FeatureStore
+from transferzoo.features import frozen_features, split_at_features
 from transferzoo.models import backbone_of, connect, head_of, model_settings, set_trainable
-from transferzoo.prediction import Advance, compiles_with_xla, gives_probabilities, predict
+from transferzoo.optimizers import make_optimizer, rate_factors
+from transferzoo.prediction import Advance, compiles_with_xla, gives_probabilities
 from transferzoo.progress import Progress
-from transferzoo.recipes import Phase, Recipe
+from transferzoo.recipes.phase import Phase
+from transferzoo.recipes.recipe import Recipe
+from transferzoo.solving import StandardisedHead, has_linear_head, solve_head
 
 logger = logging.getLogger("transferzoo")
 
 # 250 batches of 100 against 15,000 validation images, as in the article
 REPEATED_VALIDATION = 250 * 100 / 15_000
+# a phase on part of the images takes this share of them from validation
+VALIDATION_SHARE = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +43,7 @@ class PhasePlan:
 
     phase: Phase
     features_once: bool
+    images: int
     steps: int
     seed: tuple[int, ...]
 
@@ -47,22 +57,25 @@ def plan(model: keras.Model, data: Dataset, recipe: Recipe, *, seed: int) -> lis
     """Decide which phases run and how, without computing anything."""
     settings = model_settings(model)
     backbone = backbone_of(model)
-    pretrained = settings is None or settings.weights is not None
     frozen = backbone is not None and not backbone.trainable_weights
+    recipe = recipe.for_model(
+        pretrained=settings is None or settings.weights is not None,
+        linear_head=has_linear_head(head_of(model)),
+        frozen=frozen,
+    )
     plans: list[PhasePlan] = []
-    for number, phase in enumerate(recipe.phases_for(pretrained=pretrained)):
+    for number, phase in enumerate(recipe.phases):
         if backbone is None and phase.trainable != "as_built":
             logger.info("phase '%s' left out: the model has no part called 'backbone'", phase.name)
             continue
-        if frozen and phase.trainable == "as_built" and any(p.phase.trainable == "none" for p in plans):
-            logger.info("phase '%s' left out: the backbone was built frozen", phase.name)
-            continue
         still = phase.trainable == "none" or (phase.trainable == "as_built" and frozen)
+        images = min(len(data.x_train), phase.max_images or len(data.x_train))
         plans.append(
             PhasePlan(
                 phase=phase,
                 features_once=still and phase.augmentation is None and head_of(model) is not None,
-                steps=math.ceil(len(data.x_train) / phase.batch_size),
+                images=images,
+                steps=math.ceil(images / phase.batch_size),
                 seed=(seed, number),
             )
         )
@@ -73,6 +86,23 @@ def plan(model: keras.Model, data: Dataset, recipe: Recipe, *, seed: int) -> lis
     return plans
 
 
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What training left beside the weights.
+
+    Parameters
+    ----------
+    history : dict of str to list
+        An entry an epoch: loss, accuracy, val_loss, val_accuracy, learning_rate, seconds, phase, and
+        strength where a head was solved. What a phase does not have is NaN.
+    seconds : float
+        Over all sittings.
+    """
+
+    history: dict[str, list[Any]]
+    seconds: float
+
+
 def train(
     model: keras.Model,
     data: Dataset,
@@ -81,7 +111,10 @@ def train(
     seed: int,
     callbacks: Iterable[keras.callbacks.Callback] = (),
     progress: Progress | None = None,
-) -> dict[str, list[Any]]:
+    store: FeatureStore | None = None,
+    checkpoints: Checkpoints | None = None,
+    first_rate: float | None = None,
+) -> Trained:
     """Train a model in place.
 
     Parameters
@@ -95,119 +128,294 @@ def train(
     callbacks : iterable of keras.callbacks.Callback
         Given to every phase.
     progress : Progress, optional
+    store : FeatureStore, optional
+        Where features of a frozen backbone are kept; they stay in memory without one.
+    checkpoints : Checkpoints, optional
+        Where to save, and to go on from.
+    first_rate : float, optional
+        What the first phase's rate begins at, in place of its own.
 
     Returns
     -------
-    dict of str to list
-        An entry an epoch: loss, accuracy, val_loss, val_accuracy, learning_rate, seconds, phase.
+    Trained
 
     Raises
     ------
     DivergedError
         If the loss becomes infinite or no number.
+    RecordError
+        If the checkpoint cannot be read.
     """
     plans = plan(model, data, recipe, seed=seed)
-    progress = progress or Progress()
+    start = checkpoints.load() if checkpoints is not None else None
+    if start is not None:
+        logger.info("going on from %s", start.where())
+        restore_model(model, start.arrays)
+    start = start or Progressed()
+    run = _Run(
+        model=model,
+        data=data,
+        recipe=recipe,
+        callbacks=list(callbacks),
+        progress=progress or Progress(),
+        store=store,
+        checkpoints=checkpoints,
+        first_rate=first_rate,
+        earlier=start.seconds,
+        rows=[dict(row) for row in start.rows],
+    )
+    with checkpoints.interruptible() if checkpoints is not None else contextlib.nullcontext():
+        for number, step in enumerate(plans[start.phase :], start.phase):
+            within = number == start.phase and (start.epoch or start.batch)
+            here = start if within else Progressed(phase=number)
+            with set_for(step, model):
+                run.phase(step, here, is_main=step is plans[-1])
+    return Trained(history=_columns(run.rows), seconds=run.seconds)
+
+
+@contextlib.contextmanager
+def set_for(step: PhasePlan, model: keras.Model) -> Iterator[None]:
+    """Let those layers learn that the phase trains; afterwards layers learn as they were built."""
     backbone = backbone_of(model)
-    as_built = _training_state(backbone) if backbone else []
-    history: dict[str, list[Any]] = {}
+    layers_as_built = [
+        (layer, layer.trainable, getattr(layer, "momentum", None)) for layer in _leaves(backbone or model)
+    ]
+    if backbone is not None and step.phase.trainable != "as_built":
+        set_trainable(backbone, step.phase.trainable)
     try:
-        for step in plans:
-            if backbone is not None:
-                _restore(backbone, as_built)
-                if step.phase.trainable != "as_built":
-                    set_trainable(backbone, step.phase.trainable)
-            is_main = step is plans[-1]
-            figures = _run_phase(model, data, recipe, step, list(callbacks), progress, is_main=is_main)
-            for key, values in figures.items():
-                history.setdefault(key, []).extend(values)
+        yield
     finally:
         if backbone is not None:
-            _restore(backbone, as_built)
-    return history
+            backbone.trainable = True
+        for layer, trainable, momentum in layers_as_built:
+            if backbone is not None:
+                layer.trainable = trainable
+            if momentum is not None:
+                layer.momentum = momentum
 
 
-def _run_phase(
-    model: keras.Model,
-    data: Dataset,
-    recipe: Recipe,
-    step: PhasePlan,
-    callbacks: list[keras.callbacks.Callback],
-    progress: Progress,
-    *,
-    is_main: bool,
-) -> dict[str, list[Any]]:
+def images_for(step: PhasePlan, data: Dataset) -> Dataset:
+    """Return the images that the phase is for."""
+    if step.images == len(data.x_train):
+        return data
+    validation = max(data.num_classes, step.images // VALIDATION_SHARE)
+    return data.subset(
+        train=max(data.num_classes, step.images),
+        validation=min(validation, len(data.x_validation)),
+        seed=step.seed[0],
+    )
+
+
+def training_batches(
+    step: PhasePlan, data: Dataset, x_train: np.ndarray, *, first_epoch: int = 0, first_batch: int = 0
+) -> Batches:
+    """Return the phase's batches of `x_train`, the training images of `data` or their features."""
     phase = step.phase
-    from_logits = not gives_probabilities(model, data.x_train)
-    x_train, x_validation = data.x_train, data.x_validation
-    if step.features_once:
-        extractor, learner = split_at_features(model)
-        logger.info("phase '%s': features of %d images", phase.name, len(x_train) + len(x_validation))
-        x_train = predict(extractor, x_train, progress=progress)
-        x_validation = predict(extractor, x_validation, progress=progress)
-    else:
-        learner = _training_twin(model, step)
-    augmentation = phase.augmentation and phase.augmentation.for_mirror_safe(data.mirror_safe)
-    training = Batches(
+    return Batches(
         x_train,
         data.y_train,
         batch_size=phase.batch_size,
         num_classes=data.num_classes,
         shuffle=True,
-        augmentation=augmentation,
+        augmentation=phase.augmentation and phase.augmentation.for_mirror_safe(data.mirror_safe),
         seed=step.seed,
+        first_epoch=first_epoch,
+        first_batch=first_batch,
     )
-    repeats = "repeated_validation" in recipe.faults
-    validation = Batches(
-        x_validation,
-        data.y_validation,
-        batch_size=phase.batch_size,
-        num_classes=data.num_classes,
-        augmentation=augmentation if "augmented_validation" in recipe.faults else None,
-        seed=(*step.seed, 1),
-        steps=math.ceil(len(x_validation) * REPEATED_VALIDATION / phase.batch_size) if repeats else None,
-    )
+
+
+def compile_for(step: PhasePlan, learner: keras.Model, model: keras.Model, images: np.ndarray) -> None:
+    """Give a learner, which shares its weights with `model`, the phase's optimizer and loss."""
+    phase = step.phase
     learner.compile(
-        optimizer=make_optimizer(phase, training.num_batches),
+        optimizer=make_optimizer(
+            phase, step.steps, rate_factors=rate_factors(learner, backbone_of(model), phase.layer_decay)
+        ),
         loss=keras.losses.CategoricalCrossentropy(
-            from_logits=from_logits, label_smoothing=phase.label_smoothing
+            from_logits=not gives_probabilities(model, images), label_smoothing=phase.label_smoothing
         ),
         metrics=["accuracy"],
         jit_compile=compiles_with_xla(),
     )
-    record = _EpochRecord(phase.name)
-    bar = Advance(progress, phase.name, phase.epochs * training.num_batches)
-    kept = _keep(recipe, is_main=is_main)
-    plateau = []
-    if phase.plateau is not None:
-        plateau = [
-            keras.callbacks.ReduceLROnPlateau(
-                monitor=phase.plateau.monitor,
-                factor=phase.plateau.factor,
-                patience=phase.plateau.patience,
-                min_lr=phase.plateau.minimum,
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """One call of `train`: what all its phases share."""
+
+    model: keras.Model
+    data: Dataset
+    recipe: Recipe
+    callbacks: list[keras.callbacks.Callback]
+    progress: Progress
+    store: FeatureStore | None
+    checkpoints: Checkpoints | None
+    first_rate: float | None
+    earlier: float
+    rows: list[dict[str, Any]]
+    began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def seconds(self) -> float:
+        return self.earlier + time.perf_counter() - self.began
+
+    def phase(self, step: PhasePlan, start: Progressed, *, is_main: bool) -> None:
+        """Carry out one phase, from where it stands, and save what came of it."""
+        part = images_for(step, self.data)
+        x_train, x_validation = part.x_train, part.x_validation
+        if step.features_once:
+            extractor, learner = split_at_features(self.model)
+            x_train, x_validation = (
+                self._features(extractor, x, step.phase) for x in (x_train, x_validation)
             )
-        ]
-    with bar.shown():
-        learner.fit(
-            training,
-            validation_data=validation,
-            epochs=phase.epochs,
-            shuffle=False,
-            verbose=0,
-            callbacks=[record, keras.callbacks.TerminateOnNaN(), *plateau, *kept, bar, *callbacks],
+        else:
+            learner = training_twin(step, self.model)
+        if step.phase.optimizer == "lbfgs":
+            solved = solve_head(
+                learner, (x_train, part.y_train), (x_validation, part.y_validation), step.phase.strengths
+            )
+            self.rows.append({**solved, "phase": step.phase.name})
+            logger.info(
+                "%s: C = %g, validation accuracy %.4f",
+                step.phase.name,
+                solved["strength"],
+                solved["val_accuracy"],
+            )
+        elif step.features_once:
+            head = StandardisedHead(learner, x_train)
+            head.enter()
+            self._fit(step, start, head.learner, part, x_train, x_validation, is_main=is_main)
+            head.leave()
+        else:
+            self._fit(step, start, learner, part, x_train, x_validation, is_main=is_main)
+        if self.checkpoints is not None:
+            self.checkpoints.save(
+                Progressed(
+                    phase=start.phase + 1,
+                    seconds=self.seconds,
+                    rows=self.rows,
+                    arrays=model_arrays(self.model),
+                )
+            )
+
+    def _features(self, extractor: keras.Model, images: np.ndarray, phase: Phase) -> np.ndarray:
+        logger.info("phase '%s': features of %d images", phase.name, len(images))
+        settings = model_settings(self.model)
+        described = {"backbone": settings.backbone, "image_size": settings.image_size} if settings else {}
+        return frozen_features(
+            extractor, images, store=self.store, progress=self.progress, description=described
         )
-    _refuse_divergence(learner, record.columns, phase)
-    return record.columns
+
+    def _fit(
+        self,
+        step: PhasePlan,
+        start: Progressed,
+        learner: keras.Model,
+        part: Dataset,
+        x_train: np.ndarray,
+        x_validation: np.ndarray,
+        *,
+        is_main: bool,
+    ) -> None:
+        phase, faults = step.phase, self.recipe.faults
+        augmentation = phase.augmentation and phase.augmentation.for_mirror_safe(self.data.mirror_safe)
+
+        repeated = math.ceil(len(x_validation) * REPEATED_VALIDATION / phase.batch_size)
+
+        def validation(epoch: int) -> Batches:
+            return Batches(
+                x_validation,
+                part.y_validation,
+                batch_size=phase.batch_size,
+                num_classes=part.num_classes,
+                augmentation=augmentation if "augmented_validation" in faults else None,
+                seed=(*step.seed, 1),
+                steps=repeated if "repeated_validation" in faults else None,
+                first_epoch=epoch,
+            )
+
+        compile_for(step, learner, self.model, part.x_train)
+        if self.first_rate is not None and start.phase == 0:
+            learner.optimizer.learning_rate = self.first_rate
+        rows_before = len(self.rows)
+        record = EpochRecord(phase.name, self.rows, start.epoch_seconds)
+        bar = Advance(self.progress, phase.name, (phase.epochs - start.epoch) * step.steps - start.batch)
+        watching = [*_plateau(phase), *_keep(self.recipe, is_main=is_main)]
+        keepers = []
+        if self.checkpoints is not None:
+            keepers = [
+                Keeper(
+                    self.checkpoints,
+                    start,
+                    self.model,
+                    watching,
+                    batches=step.steps,
+                    describe=lambda: {
+                        "seconds": self.seconds,
+                        "epoch_seconds": record.epoch_seconds,
+                        "rows": self.rows,
+                    },
+                )
+            ]
+
+        def fit(epoch: int, batch: int, until: int) -> None:
+            batches = training_batches(step, part, x_train, first_epoch=epoch, first_batch=batch)
+            learner.fit(
+                batches,
+                validation_data=validation(epoch),
+                initial_epoch=epoch,
+                epochs=until,
+                shuffle=False,
+                verbose=0,
+                callbacks=[
+                    _InStep(batches),
+                    record,
+                    keras.callbacks.TerminateOnNaN(),
+                    *watching,
+                    bar,
+                    *self.callbacks,
+                    *keepers,
+                ],
+            )
+
+        epoch, stopped = start.epoch, start.stopped
+        if keepers and (stopped or epoch == phase.epochs):
+            keepers[0].bring_back(learner)
+        with bar.shown():
+            if start.batch:
+                fit(epoch, start.batch, epoch + 1)
+                epoch, stopped = epoch + 1, learner.stop_training
+            if epoch < phase.epochs and not stopped:
+                fit(epoch, 0, phase.epochs)
+        best = best_weights(watching)
+        if best and self.recipe.keep == "best":
+            learner.set_weights(best)
+        _refuse_divergence(learner, self.rows[rows_before:], phase)
 
 
-def _refuse_divergence(learner: keras.Model, columns: dict[str, list[Any]], phase: Phase) -> None:
+class _InStep(keras.callbacks.Callback):
+    """Tells the batches which epoch it is: Keras ends one of its own before training begins."""
+
+    def __init__(self, batches: Batches) -> None:
+        super().__init__()
+        self._batches = batches
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        self._batches.epoch = epoch
+
+
+def _columns(rows: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: [row.get(name, math.nan) for row in rows] for name in names}
+
+
+def _refuse_divergence(learner: keras.Model, rows: Sequence[dict[str, Any]], phase: Phase) -> None:
     found = None
     # what an epoch's last step does shows in the validation loss alone
     for title, key in (("loss", "loss"), ("validation loss", "val_loss")):
-        wild = np.flatnonzero(~np.isfinite(columns[key]))
-        if wild.size and found is None:
-            found = f"the {title} is {columns[key][wild[0]]} in epoch {wild[0] + 1}"
+        wild = [i for i, row in enumerate(rows) if not math.isfinite(row[key])]
+        if wild and found is None:
+            found = f"the {title} is {rows[wild[0]][key]} in epoch {wild[0] + 1}"
     # XLA's relu turns NaN into 0, so that a finite loss may come of weights that are lost
     if found is None and not all(np.isfinite(value).all() for value in learner.get_weights()):
         found = "weights are infinite or no numbers at the end"
@@ -218,25 +426,7 @@ def _refuse_divergence(learner: keras.Model, columns: dict[str, list[Any]], phas
         )
 
 
-def make_optimizer(phase: Phase, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    """Return a fresh optimizer for a phase."""
-    rate: Any = phase.learning_rate
-    if phase.schedule == "cosine":
-        total = phase.epochs * steps_per_epoch
-        warmup = round(total * phase.warmup)
-        rate = keras.optimizers.schedules.CosineDecay(
-            0.0 if warmup else phase.learning_rate,
-            max(1, total - warmup),
-            warmup_target=phase.learning_rate if warmup else None,
-            warmup_steps=warmup,
-        )
-    decay = phase.weight_decay or None
-    if phase.optimizer == "adamw":
-        return keras.optimizers.AdamW(rate, weight_decay=decay or 0.0)
-    return keras.optimizers.SGD(rate, momentum=phase.momentum, nesterov=phase.nesterov, weight_decay=decay)
-
-
-def _training_twin(model: keras.Model, step: PhasePlan) -> keras.Model:
+def training_twin(step: PhasePlan, model: keras.Model) -> keras.Model:
     """Return a model on the same weights to compile and fit, so that the user's own is left uncompiled."""
     backbone = backbone_of(model)
     momentum = step.batch_norm_momentum
@@ -251,11 +441,24 @@ def _training_twin(model: keras.Model, step: PhasePlan) -> keras.Model:
     return keras.Model(model.inputs, model.outputs) if functional else model
 
 
+def _plateau(phase: Phase) -> list[keras.callbacks.Callback]:
+    if phase.plateau is None:
+        return []
+    return [
+        keras.callbacks.ReduceLROnPlateau(
+            monitor=phase.plateau.monitor,
+            factor=phase.plateau.factor,
+            patience=phase.plateau.patience,
+            min_lr=phase.plateau.minimum,
+        )
+    ]
+
+
 def _keep(recipe: Recipe, *, is_main: bool) -> list[keras.callbacks.Callback]:
     if not is_main or (recipe.keep == "last" and recipe.patience is None):
         return []
     return [
-        keras.callbacks.EarlyStopping(
+        KeepBest(
             monitor="val_accuracy",
             mode="max",
             patience=recipe.patience if recipe.patience is not None else 10**9,
@@ -269,42 +472,3 @@ def _leaves(model: keras.Model) -> list[Any]:
     for layer in model.layers:
         found.extend(_leaves(layer) if isinstance(layer, keras.Model) else [layer])
     return found
-
-
-def _training_state(backbone: keras.Model) -> list[tuple[Any, bool, float | None]]:
-    """Return what a phase may change for itself: each layer's trainable flag and momentum."""
-    return [(layer, layer.trainable, getattr(layer, "momentum", None)) for layer in _leaves(backbone)]
-
-
-def _restore(backbone: keras.Model, state: Sequence[tuple[Any, bool, float | None]]) -> None:
-    backbone.trainable = True
-    for layer, trainable, momentum in state:
-        layer.trainable = trainable
-        if momentum is not None:
-            layer.momentum = momentum
-
-
-class _EpochRecord(keras.callbacks.Callback):
-    """Collects each epoch's figures, with its rate and its seconds."""
-
-    def __init__(self, phase: str) -> None:
-        super().__init__()
-        self.phase = phase
-        self.columns: dict[str, list[Any]] = {}
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        self._began = time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        figures = {key: float(value) for key, value in (logs or {}).items() if key != "learning_rate"}
-        figures["learning_rate"] = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-        figures["seconds"] = time.perf_counter() - self._began
-        for key, value in figures.items():
-            self.columns.setdefault(key, []).append(value)
-        self.columns.setdefault("phase", []).append(self.phase)
-        logger.info(
-            "%s, epoch %d: %s",
-            self.phase,
-            epoch + 1,
-            ", ".join(f"{key} {value:.4g}" for key, value in figures.items()),
-        )

@@ -112,6 +112,8 @@ class Backbone:
         Smallest side in pixels that it takes.
     default_size : int
         Side that small images are enlarged to when published weights are used.
+    stems : tuple of str
+        What `build` accepts as `stem` for it.
     preprocessing : Preprocessing
         What `build` puts before it.
     weights : tuple of Weights
@@ -133,6 +135,7 @@ class Backbone:
     native_size: int = 224
     minimum_size: int = 32
     default_size: int = 96
+    stems: tuple[str, ...] = ("original", "stride1")
     preprocessing: Preprocessing = MINUS_ONE_TO_ONE
     weights: tuple[Weights, ...] = ()
     licence: str = "Apache-2.0"

@@ -100,6 +100,7 @@ _TABLE = [
         parameters=3_747_200,
         feature_channels=256,
         reduction=32,
+        stems=("original",),
         preprocessing=MINUS_ONE_TO_ONE,
         note=(
             "No public Keras weights: trained from scratch. One tower, no local response normalisation; "

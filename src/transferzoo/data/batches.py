@@ -2,34 +2,67 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
 from transferzoo.data.augmentation import Augmentation
+from transferzoo.data.mixing import Partners, draw_partners
+from transferzoo.errors import check_count, invalid
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Epoch:
+    """All that chance decides in an epoch, for each sample, so that no batch depends on another."""
+
+    number: int
+    order: np.ndarray
+    draws: np.ndarray | None
+    partners: Partners | None
 
 
 class Batches(keras.utils.PyDataset):
     """Images or features and one-hot labels, a batch at a time; nothing is copied as a whole.
 
+    What happens to a sample follows from the seed, the epoch and the sample's place in `x` alone: another
+    batch size, another first batch or threads that ask at once get the same images.
+
     Parameters
     ----------
     x : ndarray, shape (n, …)
-        Images, or features.
+        Images, or features; a `numpy.memmap` is read a batch at a time.
     y : ndarray of int, shape (n,), optional
-        Labels; without them a batch holds `x` alone.
+        Labels; without them a batch holds `x` alone, and nothing is mixed.
     batch_size : int
     num_classes : int
         Length of a one-hot label.
     shuffle : bool, default False
         A new order each epoch.
     augmentation : Augmentation, optional
-        Applied to each batch anew.
+        Applied to each sample anew in each epoch. Mixup and CutMix take the other sample as it is augmented
+        in that epoch, and mix the labels too.
     seed : sequence of int, default (0,)
-        Order and augmentation follow from it, the epoch and the batch's number.
+        Order and augmentation follow from it, the epoch and the sample.
     steps : int, optional
         Batches an epoch; past the end of the data it begins again.
+    first_epoch : int, default 0
+        Number of the epoch to begin with.
+    first_batch : int, default 0
+        Where that epoch begins, to go on in its middle; those after it are whole. Keras' ``fit`` fixes the
+        number of batches when it starts, so give it this epoch alone and the others in a second call.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch whose batches are handed out; may be set. It moves on by itself when Keras ends an epoch
+        whose last batch was handed out.
+
+    Raises
+    ------
+    InvalidInputError
+        If `first_batch` is not one of an epoch's batches.
     """
 
     def __init__(
@@ -43,6 +76,8 @@ class Batches(keras.utils.PyDataset):
         augmentation: Augmentation | None = None,
         seed: tuple[int, ...] = (0,),
         steps: int | None = None,
+        first_epoch: int = 0,
+        first_batch: int = 0,
     ) -> None:
         super().__init__()
         self.x = x
@@ -54,33 +89,79 @@ class Batches(keras.utils.PyDataset):
         self.seed = seed
         self.steps = steps or -(-len(x) // self.batch_size)
         self.wraps = steps is not None
-        self.epoch = 0
-        self._order: tuple[int, np.ndarray] | None = None
+        self.first_epoch = check_count("first_epoch", first_epoch, 0)
+        self.first_batch = check_count("first_batch", first_batch, 0)
+        if self.first_batch >= self.steps:
+            raise invalid("first_batch", f"below {self.steps}, the batches of an epoch", first_batch)
+        self.epoch = self.first_epoch
+        self._one_hot = np.eye(num_classes, dtype="float32")
+        self._begun = self._finished = False
+        self._drawn: _Epoch | None = None
+
+    @property
+    def skipped(self) -> int:
+        """Batches that are left out of the current epoch."""
+        return self.first_batch if self.epoch == self.first_epoch else 0
 
     @property
     def num_batches(self) -> int:
-        """Batches an epoch."""
-        return self.steps
+        """Batches of the current epoch."""
+        return self.steps - self.skipped
 
     def order(self) -> np.ndarray:
         """Return this epoch's order of the samples."""
-        if self._order is None or self._order[0] != self.epoch:
-            rng = np.random.default_rng([*self.seed, self.epoch])
-            count = len(self.x)
-            self._order = (self.epoch, rng.permutation(count) if self.shuffle else np.arange(count))
-        return self._order[1]
+        return self._draw().order
+
+    def _draw(self) -> _Epoch:
+        # A local name: another thread may put another epoch's in its place.
+        drawn = self._drawn
+        if drawn is None or drawn.number != self.epoch:
+            count, number = len(self.x), self.epoch
+            entropy = [*self.seed, number]
+            order = np.random.default_rng(entropy).permutation(count) if self.shuffle else np.arange(count)
+            draws = partners = None
+            if (change := self.augmentation) is not None:
+                of_images, of_partners = (
+                    np.random.default_rng(child) for child in np.random.SeedSequence(entropy).spawn(2)
+                )
+                draws = change.draw(count, of_images)
+                if self.y is not None and (change.mixup or change.cutmix):
+                    partners = draw_partners(count, change.mixup, change.cutmix, of_partners)
+            drawn = self._drawn = _Epoch(number=number, order=order, draws=draws, partners=partners)
+        return drawn
 
     def __getitem__(self, index: int) -> Any:
-        start, stop = index * self.batch_size, (index + 1) * self.batch_size
-        order = self.order()
-        chosen = np.take(order, range(start, stop), mode="wrap") if self.wraps else order[start:stop]
-        x = self.x[chosen]
-        if self.augmentation is not None:
-            x = self.augmentation(x, np.random.default_rng([*self.seed, self.epoch, index]))
+        drawn = self._draw()
+        position = index + self.skipped
+        self._finished = self._finished or position == self.steps - 1
+        start, stop = position * self.batch_size, (position + 1) * self.batch_size
+        chosen = (
+            np.take(drawn.order, range(start, stop), mode="wrap") if self.wraps else drawn.order[start:stop]
+        )
+        x = self._samples(chosen, drawn)
         if self.y is None:
             return (x,)
-        return x, np.eye(self.num_classes, dtype="float32")[self.y[chosen]]
+        y = self._one_hot[self.y[chosen]]
+        if drawn.partners is None:
+            return x, y
+        partners = drawn.partners.of(chosen)
+        return partners.mix(x, y, self._samples(partners.index, drawn), self._one_hot[self.y[partners.index]])
+
+    def _samples(self, chosen: np.ndarray, drawn: _Epoch) -> np.ndarray:
+        x = np.asarray(self.x[chosen])
+        if self.augmentation is None or drawn.draws is None:
+            return x
+        return self.augmentation.apply(x, drawn.draws[chosen])
+
+    def on_epoch_begin(self) -> None:
+        """Note that what ends next is an epoch."""
+        self._begun = True
 
     def on_epoch_end(self) -> None:
-        """Move to the next epoch's order."""
-        self.epoch += 1
+        """Move to the next epoch, if this one was gone through.
+
+        Keras also ends an epoch before it trains: having looked at the first for its shape, or at none.
+        """
+        if self._begun and self._finished:
+            self.epoch += 1
+        self._begun = self._finished = False

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from transferzoo.data.dataset import Dataset
     from transferzoo.progress import Progress
-    from transferzoo.recipes import Recipe
+    from transferzoo.recipes.recipe import Recipe
+    from transferzoo.runs import RunPlan
 
 logger = logging.getLogger("transferzoo")
 
@@ -164,6 +165,7 @@ def compare(
     out: str | Path | None = None,
     callbacks: Iterable[Any] = (),
     save_model: bool = True,
+    cache: bool = True,
     verbose: bool | str | Progress = "auto",
     **options: Any,
 ) -> Study:
@@ -179,8 +181,8 @@ def compare(
     seed : int, default 0
     out : str or Path, optional
         Folder for the study; each run gets a folder in it. Runs that it holds already, made by the same
-        call, are loaded instead of made again.
-    callbacks, save_model, verbose, **options
+        call, are loaded instead of made again; one that was interrupted goes on from its checkpoint.
+    callbacks, save_model, cache, verbose, **options
         As `fit_and_evaluate` takes them, for every model.
 
     Returns
@@ -213,7 +215,7 @@ def compare(
         raise invalid("out", "a folder", str(folder))
     if isinstance(data, str):
         data = load_dataset(data, seed=seed)
-    plans = []
+    plans: list[RunPlan] = []
     for name, model in entries.items():
         try:
             plans.append(
@@ -225,6 +227,8 @@ def compare(
                     out=None if folder is None else folder / name,
                     options=options,
                     name=name,
+                    after=plans[-1].name if plans else None,
+                    keep_features=cache,
                 )
             )
         except UnknownOptionError as error:
@@ -233,10 +237,19 @@ def compare(
     for run in plans:
         if run.backbone is not None and not run.finished():
             locate_weights(run.backbone, run.build_options.get("weights", "imagenet"), progress=progress)
-    results = []
+    results: list[Result] = []
     for number, run in enumerate(plans, 1):
         logger.info("run %d of %d: %s", number, len(plans), run.name)
-        results.append(execute(run, callbacks=callbacks, save_model=save_model, progress=progress))
+        carried = "carried_rate" in run.recipe.faults and results
+        results.append(
+            execute(
+                run,
+                callbacks=callbacks,
+                save_model=save_model,
+                progress=progress,
+                first_rate=results[-1].history["learning_rate"][-1] if carried else None,
+            )
+        )
     return Study(results=tuple(results), folder=folder)
 
 

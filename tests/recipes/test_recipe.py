@@ -6,7 +6,9 @@ import pytest
 import transferzoo as tz
 from transferzoo.data.augmentation import ARTICLE, LIGHT, Augmentation
 from transferzoo.errors import InvalidInputError, NameTakenError, UnknownNameError, UnknownOptionError
-from transferzoo.recipes import FAULTS, OPTIONS, Phase, Plateau, Recipe, resolve_recipe
+from transferzoo.recipes.catalog import resolve_recipe
+from transferzoo.recipes.phase import Phase, Plateau
+from transferzoo.recipes.recipe import FAULTS, OPTIONS, Recipe
 
 NAMES = tz.list_recipes()
 

@@ -1,0 +1,130 @@
+"""What features computed once are worth: many heads, or many seeds, on one frozen backbone.
+
+Ten runs with the cache, beginning with an empty one, against ten that compute the features each time. The
+goal is 8 times faster at ten, on images enlarged to 96×96.
+
+    python benchmarks/features.py --vary seeds --runs 10 --train 10000
+
+The runs alternate, so that other work on the machine slows both alike. Two ratios are printed: of the
+training, features included, and of the whole call, which also predicts the test images and measures the
+speed of prediction. With `--recomputed N` only the first N runs recompute, and their mean stands for the
+rest; the output says so. `--vary article` is the article's head at 32×32.
+"""
+
+import logging
+import os
+import statistics
+import tempfile
+import time
+
+from reporting import add_data_options, load, machine, parser, spread, table, weights, write_json
+
+GOAL = 8
+
+
+def variations(options, tz):
+    """Return what each run is told, besides what all have in common."""
+    count = options.runs
+    if options.vary == "heads":
+        widths = (
+            [2 ** (5 + number) for number in range(count)] if count <= 7 else range(64, 64 * count + 1, 64)
+        )
+        return [
+            {"head": tz.Head(tz.heads.Pool("avg"), tz.heads.Dense(width), tz.heads.Classifier()), "seed": 0}
+            for width in widths
+        ]
+    if options.vary == "article":
+        return [
+            {"head": "article_mobilenet", "seed": number, "image_size": "input"} for number in range(count)
+        ]
+    return [{"seed": number} for number in range(count)]
+
+
+def measure(options, data, tz):
+    """Return, for each way, a list of runs: seconds of training and of the whole call, and accuracy."""
+    recipe = options.recipe or ("linear_probe" if options.vary == "seeds" else "head")
+    found = {"cached": [], "recomputed": []}
+    for number, told in enumerate(variations(options, tz)):
+        if options.weights == "none":
+            # random weights follow the seed: with another seed they are another network
+            told = {**told, "seed": 0}
+        told = {"image_size": options.image_size, **told}
+        if options.epochs is not None and recipe != "linear_probe":
+            told["epochs"] = options.epochs
+        ways = ("cached", "recomputed") if number % 2 == 0 else ("recomputed", "cached")
+        for way in ways:
+            if way == "recomputed" and number >= (options.recomputed or options.runs):
+                continue
+            began = time.perf_counter()
+            result = tz.fit_and_evaluate(
+                options.backbone,
+                data,
+                recipe=recipe,
+                cache=way == "cached",
+                weights=weights(options),
+                verbose=False,
+                **told,
+            )
+            seconds = time.perf_counter() - began
+            training = result.costs["train_seconds"]
+            found[way].append({"training": training, "call": seconds, "accuracy": result.accuracy})
+            print(f"{way}, run {number + 1}: training {training:.1f} s, call {seconds:.1f} s", flush=True)
+    return recipe, found
+
+
+def main():
+    """Measure, print, and write where that was asked for."""
+    made = parser(__doc__)
+    add_data_options(made, train=10_000, validation=1000, test=1000)
+    made.add_argument("--backbone", default="mobilenet", help="(default mobilenet)")
+    made.add_argument("--vary", default="seeds", choices=("seeds", "heads", "article"))
+    made.add_argument("--runs", type=int, default=10, help="heads or seeds (default 10)")
+    made.add_argument("--recomputed", type=int, help="runs that recompute (default all)")
+    made.add_argument("--recipe", choices=("head", "linear_probe"), help="default: linear_probe for seeds")
+    made.add_argument("--epochs", type=int, help="of recipe 'head' (default 30)")
+    made.add_argument("--image-size", type=int, default=96, help="(default 96)")
+    options = made.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["TRANSFERZOO_CACHE"] = folder
+        import transferzoo as tz
+
+        logging.getLogger("transferzoo").setLevel(logging.WARNING)
+        data = load(options)
+        # what a process does once, such as starting the backend, belongs to neither way
+        warm = data.subset(train=data.num_classes, validation=data.num_classes, test=data.num_classes)
+        tz.fit_and_evaluate("mobilenet_025", warm, recipe="linear_probe", weights=None, cache=False)
+        recipe, found = measure(options, data, tz)
+    rows, ratios = [], {}
+    for part in ("training", "call"):
+        cached = [run[part] for run in found["cached"]]
+        recomputed = [run[part] for run in found["recomputed"]]
+        total = statistics.mean(recomputed) * options.runs
+        ratios[part] = total / sum(cached)
+        title = {"training": "training, features included", "call": "whole call"}[part]
+        rows.append(
+            (
+                title,
+                f"{sum(cached):,.1f}",
+                spread(cached[1:]),
+                f"{total:,.1f}",
+                spread(recomputed),
+                f"{ratios[part]:.1f}",
+            )
+        )
+    size = "as they come" if options.vary == "article" else f"{options.image_size}×{options.image_size}"
+    setting = (
+        f"{machine()}; {options.runs} {'seeds' if options.vary != 'heads' else 'heads'} "
+        f"{'of the article’s head ' if options.vary == 'article' else ''}on a frozen {options.backbone}, "
+        f"weights {options.weights}, recipe '{recipe}', images {size}; {len(data.x_train):,} training, "
+        f"{len(data.x_validation):,} validation, {len(data.x_test):,} test images of {options.dataset}"
+    )
+    if len(found["recomputed"]) < options.runs:
+        setting += f"; {len(found['recomputed'])} recomputed runs measured, the rest taken to be as long"
+    columns = ("seconds of", "cached, all", "cached, each but the first", "recomputed, all")
+    print(f"\n{setting}\n\n{table((*columns, 'recomputed, each', 'times faster'), rows)}\n")
+    print(f"training: {ratios['training']:.1f} times faster, goal {GOAL} at ten")
+    write_json(options.json, {"setting": setting, "runs": found, "ratios": ratios})
+
+
+if __name__ == "__main__":
+    main()

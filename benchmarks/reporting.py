@@ -1,0 +1,109 @@
+"""What all benchmarks say alike: their machine, their tables, their files. Not run by itself."""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import tempfile
+from pathlib import Path
+
+
+def parser(docstring):
+    """Return a parser that shows a script's docstring as it stands, with the option that all scripts have."""
+    made = argparse.ArgumentParser(
+        description=docstring, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument("--json", type=Path, metavar="FILE", help="also write all figures to this file")
+    return made
+
+
+def machine():
+    """Return, in one line, what a timing depends on. Loads Keras and the backend."""
+    import keras
+
+    import transferzoo as tz
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    device = "CPU only"
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        found = tf.config.list_physical_devices("GPU")
+        if found:
+            details = tf.config.experimental.get_device_details(found[0])
+            device = details.get("device_name", "a GPU")
+    elif backend == "jax":
+        import jax
+
+        if jax.default_backend() != "cpu":
+            device = jax.devices()[0].device_kind
+    elif backend == "torch":
+        import torch
+
+        if torch.cuda.is_available():
+            device = torch.cuda.get_device_name()
+    return (
+        f"{platform.machine()}, {cores} CPU cores, {device}, Python {platform.python_version()}, "
+        f"Keras {keras.__version__} on {backend}, transferzoo {tz.__version__}"
+    )
+
+
+def table(columns, rows):
+    """Return rows of text as a Markdown table."""
+    lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
+    return "\n".join([*lines, *(f"| {' | '.join(map(str, row))} |" for row in rows)])
+
+
+def spread(values, digits=2):
+    """Return the median, with the lowest and highest where there are several."""
+    if not values:
+        return "n/a"
+    median = f"{statistics.median(values):,.{digits}f}"
+    if len(values) == 1:
+        return median
+    return f"{median} ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+
+
+def write_json(path, figures):
+    """Write the figures; nothing where no path was given."""
+    if path is not None:
+        path = Path(path).absolute()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # beside, then renamed: a plot or page that reads the file never finds half of it
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as part:
+            json.dump(figures, part, indent=1)
+        Path(part.name).replace(path)
+
+
+def add_data_options(made, *, train, validation, test):
+    """Add the options that `load` takes."""
+    made.add_argument("--dataset", default="cifar10", help="a named dataset (default cifar10)")
+    made.add_argument("--train", type=int, default=train, help=f"training images (default {train})")
+    made.add_argument(
+        "--validation", type=int, default=validation, help=f"validation images (default {validation})"
+    )
+    made.add_argument("--test", type=int, default=test, help=f"test images (default {test})")
+    made.add_argument("--seed", type=int, default=0, help="(default 0)")
+    made.add_argument(
+        "--weights", default="imagenet", choices=("imagenet", "none"), help="(default imagenet)"
+    )
+
+
+def load(options):
+    """Return the images that the options ask for; fewer where the dataset has fewer."""
+    import transferzoo as tz
+
+    data = tz.load_dataset(options.dataset, seed=options.seed)
+    return data.subset(
+        train=min(options.train, len(data.x_train)),
+        validation=min(options.validation, len(data.x_validation)),
+        test=min(options.test, len(data.x_test)),
+        seed=options.seed,
+    )
+
+
+def weights(options):
+    """Return what the library calls these weights."""
+    return None if options.weights == "none" else options.weights

@@ -1,0 +1,147 @@
+"""A phase: a stretch of training with one optimizer, as a frozen record."""
+
+from __future__ import annotations
+
+import numbers
+from dataclasses import dataclass
+from typing import Any
+
+from transferzoo.data.augmentation import Augmentation
+from transferzoo.errors import check_count, invalid
+
+STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plateau:
+    """Lower the rate when a figure stops improving (`keras.callbacks.ReduceLROnPlateau`)."""
+
+    monitor: str = "val_accuracy"
+    factor: float = 0.1
+    patience: int = 3
+    minimum: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase:
+    """A stretch of training with one optimizer.
+
+    Parameters
+    ----------
+    name : str
+        Stands in the history beside each epoch.
+    epochs : int, default 1
+    learning_rate : float, optional
+        The highest rate of the phase. Left out for ``"lbfgs"``, which has none.
+    when : {"always", "pretrained", "scratch"}, default "always"
+        Whether the phase is for loaded weights, random ones, or both.
+    heads : {"any", "linear", "other"}, default "any"
+        Whether the phase is for heads that are pooling and one Dense layer, for all others, or for both.
+    trainable : str, default "as_built"
+        As `build` takes it; ``"as_built"`` leaves what `build` was told.
+    batch_norm : {"as_built", "inference", "train"}, default "as_built"
+        The backbone's BatchNorm: left to Keras; with its stored statistics while its scale and shift
+        learn; or with the batch's statistics and a momentum of ``max(1 - 10 / steps an epoch, 0.9)``
+        (Kornblith, Shlens, Le 2019, arXiv:1805.08974, appendix A.5), as the momenta that pretrained models
+        carry, 0.99 to 0.999, never settle in a short training.
+    optimizer : {"sgd", "adamw", "lbfgs"}, default "sgd"
+        ``"lbfgs"`` solves a linear head as an L2-regularised multinomial logistic regression on
+        standardised features (scikit-learn), in one go, for each of `strengths`.
+    momentum, nesterov : float, bool
+        For SGD.
+    weight_decay : float, default 0
+        Decoupled: each step takes ``learning_rate * weight_decay`` of a weight away.
+    layer_decay : float, default 1
+        Layer-wise rate decay, in (0, 1]: the rate of a backbone layer with `k` layers of kernels between
+        it and the head, its own included, is ``learning_rate * layer_decay**k`` (Howard and Ruder 2018,
+        arXiv:1801.06146; Clark et al. 2020, arXiv:2003.10555). The head has the full rate.
+    schedule : {"constant", "cosine", "one_cycle"}, default "constant"
+        ``"cosine"`` falls to 0 along half a cosine; ``"one_cycle"`` along a line, as it rose (Smith and
+        Topin 2018, arXiv:1708.07120, the momentum left alone).
+    warmup : float, default 0
+        Share of the steps over which a schedule rises from 0.
+    plateau : Plateau, optional
+        With a constant schedule.
+    batch_size : int, default 64
+    label_smoothing : float, default 0
+        In [0, 1).
+    augmentation : Augmentation, optional
+        For training images only.
+    max_images : int, optional
+        At most so many training images, stratified, and a fifth as many validation images: enough to
+        place a head that learns on.
+    strengths : tuple of float
+        Inverse strengths C of the penalty (scikit-learn's term) that ``"lbfgs"`` tries; validation
+        accuracy chooses.
+    """
+
+    name: str
+    epochs: int = 1
+    learning_rate: float | None = None
+    when: str = "always"
+    heads: str = "any"
+    trainable: str = "as_built"
+    batch_norm: str = "as_built"
+    optimizer: str = "sgd"
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 0.0
+    layer_decay: float = 1.0
+    schedule: str = "constant"
+    warmup: float = 0.0
+    plateau: Plateau | None = None
+    batch_size: int = 64
+    label_smoothing: float = 0.0
+    augmentation: Augmentation | None = None
+    max_images: int | None = None
+    strengths: tuple[float, ...] = STRENGTHS
+
+    def __post_init__(self) -> None:
+        check_count("epochs", self.epochs, 1)
+        check_count("batch_size", self.batch_size, 1)
+        if self.max_images is not None:
+            check_count("max_images", self.max_images, 1)
+        for argument, choices in (
+            ("when", ("always", "pretrained", "scratch")),
+            ("heads", ("any", "linear", "other")),
+            ("batch_norm", ("as_built", "inference", "train")),
+            ("optimizer", ("sgd", "adamw", "lbfgs")),
+            ("schedule", ("constant", "cosine", "one_cycle")),
+        ):
+            value = getattr(self, argument)
+            if value not in choices:
+                raise invalid(argument, " or ".join(map(repr, choices)), value, candidates=choices)
+        if self.optimizer == "lbfgs":
+            self._check_lbfgs()
+        else:
+            _check_number("learning_rate", self.learning_rate, "a number above 0", lambda v: v > 0)
+        _check_number("label_smoothing", self.label_smoothing, "a number from 0 to below 1", lambda v: v < 1)
+        _check_number("weight_decay", self.weight_decay, "a number of 0 or more", lambda v: True)
+        _check_number("layer_decay", self.layer_decay, "a number above 0, at most 1", lambda v: 0 < v <= 1)
+        _check_number("momentum", self.momentum, "a number from 0 to below 1", lambda v: v < 1)
+        _check_number("warmup", self.warmup, "a number from 0 to below 1", lambda v: v < 1)
+        if self.plateau is not None and self.schedule != "constant":
+            raise invalid("plateau", "left out where the schedule is not constant", self.plateau)
+
+    def _check_lbfgs(self) -> None:
+        given = {"learning_rate": self.learning_rate, "augmentation": self.augmentation}
+        for argument, value in given.items():
+            if value is not None:
+                raise invalid(argument, "left out where the optimizer is 'lbfgs'", value)
+        if self.trainable != "none":
+            raise invalid("trainable", "'none' where the optimizer is 'lbfgs'", self.trainable)
+        if not self.strengths:
+            raise invalid("strengths", "one or more numbers above 0", self.strengths)
+        for strength in self.strengths:
+            _check_number("strengths", strength, "numbers above 0", lambda v: v > 0)
+
+    def applies(self, *, pretrained: bool, linear_head: bool) -> bool:
+        """Tell whether the phase is for such a model."""
+        weights_fit = self.when in ("always", "pretrained" if pretrained else "scratch")
+        return weights_fit and self.heads in ("any", "linear" if linear_head else "other")
+
+
+def _check_number(argument: str, value: Any, accepted: str, fits: Any) -> None:
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not number or not 0 <= value < float("inf") or not fits(value):
+        raise invalid(argument, accepted, value)

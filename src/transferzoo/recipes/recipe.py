@@ -1,0 +1,272 @@
+"""A recipe: how a model is trained, as a frozen record made of phases that any JSON file can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import Any
+
+from transferzoo.data.augmentation import AUGMENTATIONS, Augmentation
+from transferzoo.errors import InvalidInputError, UnknownOptionError, check_count, invalid, unknown_option
+from transferzoo.recipes.phase import STRENGTHS, Phase, Plateau
+
+MAIN_PHASE_OPTIONS = (
+    "epochs",
+    "learning_rate",
+    "augmentation",
+    "label_smoothing",
+    "weight_decay",
+    "layer_decay",
+    "warmup",
+    "batch_norm",
+)
+AUGMENTATION_OPTIONS = ("mixup", "rand_augment")
+RECIPE_OPTIONS = ("keep", "patience")
+OPTIONS = (*MAIN_PHASE_OPTIONS, *AUGMENTATION_OPTIONS, *RECIPE_OPTIONS, "batch_size", "faithful")
+FAULTS = ("raw_pixels", "augmented_validation", "repeated_validation", "carried_rate")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How to train a model.
+
+    Parameters
+    ----------
+    name, description, source : str
+        What it is called, when to use it, and where its numbers come from.
+    phases : tuple of Phase
+        In order; the last that applies is the main one, which `epochs` and the like refer to.
+    build : mapping of str to mapping
+        What `build` is told when a run starts from a backbone's name: ``"*"`` for all, then
+        ``"pretrained"`` or ``"scratch"``, then the backbone's own. The caller's options go before all.
+    epochs : mapping of str to int
+        The main phase's epochs by backbone, where they differ.
+    keep : {"best", "last"}, default "last"
+        Whether the epoch with the best validation accuracy gives the weights, or the last one.
+    patience : int, optional
+        Stop after so many epochs without a better validation accuracy.
+    known_faults : tuple of str
+        What ``faithful=True`` brings back.
+    faults : tuple of str
+        Those that are in force.
+
+    Examples
+    --------
+    >>> from transferzoo.recipes.catalog import recipe_info
+    >>> recipe = recipe_info("article").with_options("mobilenet", epochs=3)
+    >>> recipe.phases[-1].epochs, recipe.phases[-1].learning_rate
+    (3, 0.001)
+    """
+
+    name: str
+    description: str
+    phases: tuple[Phase, ...]
+    source: str = ""
+    build: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    epochs: Mapping[str, int] = field(default_factory=dict)
+    keep: str = "last"
+    patience: int | None = None
+    known_faults: tuple[str, ...] = ()
+    faults: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.phases or not all(isinstance(phase, Phase) for phase in self.phases):
+            raise invalid("phases", "one or more tz.Phase records", self.phases)
+        if self.patience is not None:
+            check_count("patience", self.patience, 1)
+        if self.keep not in ("best", "last"):
+            raise invalid("keep", "'best' or 'last'", self.keep, candidates=("best", "last"))
+        for fault in (*self.known_faults, *self.faults):
+            if fault not in FAULTS:
+                raise invalid("faults", f"among {', '.join(FAULTS)}", fault, candidates=FAULTS)
+        frozen = {name: MappingProxyType(dict(options)) for name, options in self.build.items()}
+        object.__setattr__(self, "build", MappingProxyType(frozen))
+        object.__setattr__(self, "epochs", MappingProxyType(dict(self.epochs)))
+
+    def build_options(self, backbone: str, *, pretrained: bool = True) -> dict[str, Any]:
+        """Return what `build` is told for this backbone, with such weights."""
+        kind = "pretrained" if pretrained else "scratch"
+        options = {**self.build.get("*", {}), **self.build.get(kind, {}), **self.build.get(backbone, {})}
+        if "raw_pixels" in self.faults:
+            options["preprocessing"] = "none"
+        return options
+
+    def phases_for(self, *, pretrained: bool, linear_head: bool = True) -> tuple[Phase, ...]:
+        """Return the phases that apply to a model with such weights and such a head."""
+        return tuple(
+            phase for phase in self.phases if phase.applies(pretrained=pretrained, linear_head=linear_head)
+        )
+
+    def for_model(self, *, pretrained: bool, linear_head: bool = True, frozen: bool = False) -> Recipe:
+        """Return the recipe with only the phases that apply.
+
+        Parameters
+        ----------
+        pretrained : bool
+            Whether weights are loaded.
+        linear_head : bool, default True
+            Whether the head is pooling and one Dense layer.
+        frozen : bool, default False
+            Whether the backbone was built not to learn. Phases that train it as built are left out if
+            another phase trains the head.
+
+        Raises
+        ------
+        InvalidInputError
+            If none applies.
+        """
+        phases = self.phases_for(pretrained=pretrained, linear_head=linear_head)
+        if frozen and any(phase.trainable == "none" for phase in phases):
+            phases = tuple(phase for phase in phases if phase.trainable != "as_built")
+        if not phases:
+            kind = "loaded" if pretrained else "random"
+            head = "a linear head" if linear_head else "a head that is not linear"
+            raise InvalidInputError(
+                f"recipe '{self.name}' has no phase for {kind} weights and {head}. "
+                f"Its phases are for: {', '.join(f'{p.when} weights, {p.heads} head' for p in self.phases)}. "
+                "Use recipe='default', which has phases for all.",
+                argument="recipe",
+                value=self.name,
+            )
+        return replace(self, phases=phases)
+
+    def with_options(self, backbone: str | None = None, **options: Any) -> Recipe:
+        """Return the recipe for a backbone, with a caller's options in place.
+
+        Parameters
+        ----------
+        backbone : str, optional
+            Whose own number of epochs to take.
+        epochs : int
+            Of the main phase.
+        learning_rate, label_smoothing, weight_decay, layer_decay, warmup : float
+            Of the main phase.
+        batch_norm : {"as_built", "inference", "train"}
+            Of the main phase.
+        augmentation : str, Augmentation or None
+            Of the main phase: ``"none"``, ``"light"``, ``"article"``, ``"strong"``, or a record.
+        mixup : float
+            Parameter of the main phase's mixup, added to its augmentation.
+        rand_augment : int
+            Operations an image of the main phase's RandAugment, added to its augmentation.
+        keep : {"best", "last"}
+            Whether the epoch with the best validation accuracy gives the weights, or the last one.
+        patience : int or None
+            Epochs without a better validation accuracy before the training stops.
+        batch_size : int
+            Of every phase.
+        faithful : bool
+            Bring back the faults of what the recipe was taken from.
+
+        Raises
+        ------
+        UnknownOptionError
+            For anything else, with the nearest option; and for an option that the main phase has no use
+            for.
+        """
+        for option in options:
+            if option not in OPTIONS:
+                raise unknown_option(f"recipe '{self.name}'", option, OPTIONS)
+        main = {name: options[name] for name in MAIN_PHASE_OPTIONS if name in options}
+        if "augmentation" in main:
+            main["augmentation"] = _augmentation(main["augmentation"])
+        if "epochs" in main:
+            check_count("epochs", main["epochs"], 1)
+        elif backbone in self.epochs:
+            main["epochs"] = self.epochs[str(backbone)]
+        added = {name: options[name] for name in AUGMENTATION_OPTIONS if name in options}
+        every = {"batch_size": options["batch_size"]} if "batch_size" in options else {}
+        mains = self._mains()
+        if all(self.phases[i].optimizer == "lbfgs" for i in mains) and (main or added):
+            option = next(iter({**main, **added}))
+            raise UnknownOptionError(
+                f"recipe '{self.name}' solves its head in one go here, so '{option}' cannot apply. "
+                "Leave it out; recipe='head' trains a head in epochs.",
+                argument=option,
+            )
+        phases = []
+        for i, phase in enumerate(self.phases):
+            changes = {**every, **(main if i in mains and phase.optimizer != "lbfgs" else {})}
+            phase = replace(phase, **changes)
+            if i in mains and added and phase.optimizer != "lbfgs":
+                phase = replace(phase, augmentation=replace(phase.augmentation or Augmentation(), **added))
+            phases.append(phase)
+        own = {name: options[name] for name in RECIPE_OPTIONS if name in options}
+        return replace(
+            self, phases=tuple(phases), epochs={}, faults=self._faults(options.get("faithful")), **own
+        )
+
+    def _mains(self) -> set[int]:
+        """Return which phases are the last of their kind of model."""
+        kinds = [(pretrained, linear) for pretrained in (True, False) for linear in (True, False)]
+        found = set()
+        for pretrained, linear in kinds:
+            fitting = [
+                i for i, p in enumerate(self.phases) if p.applies(pretrained=pretrained, linear_head=linear)
+            ]
+            found |= set(fitting[-1:])
+        return found
+
+    def with_faults(self, faithful: Any) -> Recipe:
+        """Return the recipe with the faults of what it was taken from, or without."""
+        return replace(self, faults=self._faults(faithful))
+
+    def _faults(self, faithful: Any) -> tuple[str, ...]:
+        if faithful is None:
+            return self.faults
+        if not isinstance(faithful, bool):
+            raise invalid("faithful", "True or False", faithful)
+        if faithful and not self.known_faults:
+            raise InvalidInputError(
+                f"faithful=True brings back the faults of a published study; recipe '{self.name}' has none. "
+                "Leave it out, or use recipe='article'.",
+                argument="faithful",
+                value=faithful,
+            )
+        return self.known_faults if faithful else ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types; `Recipe.from_dict` reads them back."""
+        record = {f.name: getattr(self, f.name) for f in fields(self)}
+        record["phases"] = [{**asdict(phase), "strengths": list(phase.strengths)} for phase in self.phases]
+        record["build"] = {name: dict(options) for name, options in self.build.items()}
+        record["epochs"] = dict(self.epochs)
+        record["known_faults"] = list(self.known_faults)
+        record["faults"] = list(self.faults)
+        return record
+
+    @classmethod
+    def from_dict(cls, record: Mapping[str, Any]) -> Recipe:
+        """Return the recipe that `to_dict` described."""
+        phases = []
+        for phase in record["phases"]:
+            plateau, augmentation = phase.get("plateau"), phase.get("augmentation")
+            phases.append(
+                Phase(
+                    **{
+                        **phase,
+                        "strengths": tuple(phase.get("strengths", STRENGTHS)),
+                        "plateau": Plateau(**plateau) if plateau else None,
+                        "augmentation": Augmentation(**augmentation) if augmentation else None,
+                    }
+                )
+            )
+        known = {f.name for f in fields(cls)}
+        rest = {key: value for key, value in record.items() if key in known and key != "phases"}
+        for key in ("known_faults", "faults"):
+            rest[key] = tuple(rest.get(key, ()))
+        return cls(phases=tuple(phases), **rest)
+
+
+def _augmentation(value: Any) -> Augmentation | None:
+    if value is None or isinstance(value, Augmentation):
+        return value
+    if isinstance(value, str) and value in AUGMENTATIONS:
+        return AUGMENTATIONS[value]
+    raise invalid(
+        "augmentation",
+        f"{', '.join(map(repr, AUGMENTATIONS))} or a tz.Augmentation",
+        value,
+        candidates=AUGMENTATIONS,
+    )
