@@ -9,7 +9,6 @@ Each model has an optimizer of its own, which Keras now demands. Run by itself, 
 The images come from Keras (`keras.datasets.cifar10`), the weights from `keras.applications`.
 """
 
-import math
 import time
 from dataclasses import dataclass
 
@@ -18,9 +17,9 @@ import numpy as np
 BACKBONES = {"mobilenet": "MobileNet", "resnet50": "ResNet50"}
 EPOCHS = {"mobilenet": 100, "resnet50": 30}
 BATCH_SIZE = 100
-# 350 and 250 steps for 35,000 and 15,000 images; kept in proportion where there are fewer
-STEPS_AN_IMAGE = 350 / 35_000
-VALIDATION_STEPS_AN_IMAGE = 250 / 15_000
+# steps an epoch, and the images they were for; kept in proportion where there are fewer
+STEPS = (350, 35_000)
+VALIDATION_STEPS = (250, 15_000)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +63,12 @@ def split(x, y, seed=None):
     return train_test_split(x, y, test_size=0.3, random_state=seed)
 
 
+def steps_for(images, article):
+    """Return the steps for so many images, rounded up, in the proportion of the article's."""
+    steps, for_images = article
+    return -(-images * steps // for_images)
+
+
 def train_port(name, x=None, y=None, *, seed=None, **options):
     """Train as the article does and return a `Trained`.
 
@@ -92,6 +97,7 @@ def train_parts(
     y_train,
     y_validation,
     *,
+    test=(),
     weights="imagenet",
     epochs=None,
     seed=None,
@@ -102,6 +108,8 @@ def train_parts(
 
     Parameters
     ----------
+    test : pair of arrays, optional
+        Test images and labels: the script makes a generator for them too, which it never uses.
     weights : {"imagenet", None}
     epochs : int, optional
         The article's own number if left out.
@@ -118,11 +126,11 @@ def train_parts(
     num_classes = int(max(np.max(y_train), np.max(y_validation))) + 1
     # `fit` of a generator is left out: it copies all images twice and, without feature-wise statistics,
     # changes nothing
-    train_flow, validation_flow = (
+    train_flow, validation_flow, *_unused = (
         ImageDataGenerator(rotation_range=2, horizontal_flip=True, zoom_range=0.1).flow(
             images, keras.utils.to_categorical(labels, num_classes), batch_size=BATCH_SIZE
         )
-        for images, labels in ((x_train, y_train), (x_validation, y_validation))
+        for images, labels in ((x_train, y_train), (x_validation, y_validation), *([test] if test else []))
     )
     model = build(name, weights=weights, num_classes=num_classes, input_shape=x_train.shape[1:])
     plateau = keras.callbacks.ReduceLROnPlateau(monitor="val_accuracy", factor=0.01, patience=3, min_lr=1e-5)
@@ -130,10 +138,10 @@ def train_parts(
     history = model.fit(
         train_flow,
         epochs=EPOCHS[name] if epochs is None else epochs,
-        steps_per_epoch=math.ceil(len(x_train) * STEPS_AN_IMAGE),
+        steps_per_epoch=steps_for(len(x_train), STEPS),
         # a generator, as Keras now stops such a flow where its images are used up
         validation_data=(batch for batch in validation_flow),
-        validation_steps=math.ceil(len(x_validation) * VALIDATION_STEPS_AN_IMAGE),
+        validation_steps=steps_for(len(x_validation), VALIDATION_STEPS),
         callbacks=[plateau, *callbacks],
         verbose=verbose,
     )
@@ -153,18 +161,21 @@ def predict_classes(model, images):
 
 def main():
     """Train one backbone and print its test accuracy."""
-    import keras
     from reporting import machine, parser, table, write_json
 
     made = parser(__doc__)
-    made.add_argument("--backbone", default="mobilenet", choices=BACKBONES)
+    made.add_argument("--backbone", default="mobilenet", choices=BACKBONES, help="(default mobilenet)")
     made.add_argument("--dataset", help="a dataset that transferzoo knows; default: CIFAR-10 from Keras")
     made.add_argument("--images", type=int, help="training images, before the split (default all)")
     made.add_argument("--epochs", type=int, help="default: the article's, 100 and 30")
-    made.add_argument("--weights", default="imagenet", choices=("imagenet", "none"))
+    made.add_argument(
+        "--weights", default="imagenet", choices=("imagenet", "none"), help="(default imagenet)"
+    )
     made.add_argument("--seed", type=int, help="default: none, as in the article")
     options = made.parse_args()
     if options.dataset is None:
+        import keras
+
         (x, y), (x_test, y_test) = keras.datasets.cifar10.load_data()
         y, y_test = y.ravel(), y_test.ravel()
     else:

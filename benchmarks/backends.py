@@ -6,6 +6,7 @@ is compared with float32 of the same turn. What does not run says why.
     KERAS_BACKEND=tensorflow python benchmarks/backends.py --json tensorflow.json
     KERAS_BACKEND=jax python benchmarks/backends.py --json jax.json
     KERAS_BACKEND=torch python benchmarks/backends.py --json torch.json
+    python benchmarks/backends.py --only layout --sizes 32 --threads
 
 A training step is one batch of random pixels through every layer, SGD; a prediction the same without
 gradients. Steps that compile are not counted.
@@ -35,14 +36,28 @@ class Cell:
     layout: str = "channels_last"
     threads: int = 0
 
+    @property
+    def changed(self):
+        """What the row changes, as `--only` names it."""
+        if self.work == "prediction":
+            return "prediction"
+        if self.policy != "float32":
+            return "precision"
+        if self.layout != "channels_last":
+            return "layout"
+        return "threads" if self.threads else "nothing"
+
     def baseline(self):
         """Return the row that this one is compared with."""
         plain = {"policy": "float32", "layout": "channels_last", "threads": 0}
         return dataclasses.replace(self, **plain, batch=32 if self.work == "training" else 128)
 
 
-def cells(sizes, threads):
-    """Return all rows: for each size a baseline, then one thing changed at a time."""
+CHANGES = ("nothing", "precision", "layout", "threads", "prediction")
+
+
+def cells(sizes, threads, only=None):
+    """Return all rows: for each size a baseline, then one thing changed at a time, or those changes only."""
     found = []
     for size in sizes:
         plain = Cell(size=size)
@@ -51,7 +66,9 @@ def cells(sizes, threads):
         found += [dataclasses.replace(plain, threads=count) for count in threads]
         # the baseline of predictions first
         found += [Cell(work="prediction", size=size, batch=batch) for batch in (128, 32, 512)]
-    return found
+    chosen = [cell for cell in found if only is None or cell.changed in only]
+    needed = {cell.baseline() for cell in chosen}
+    return [cell for cell in found if cell in chosen or cell in needed]
 
 
 def set_threads(count):
@@ -144,6 +161,13 @@ def main():
     made = parser(__doc__)
     made.add_argument("--sizes", type=int, nargs="+", default=[32, 96], help="(default 32 96)")
     made.add_argument("--threads", type=int, nargs="*", default=[1, 2], help="(default 1 2)")
+    made.add_argument(
+        "--only",
+        nargs="+",
+        choices=CHANGES,
+        metavar="CHANGE",
+        help=f"rows: {', '.join(CHANGES)} (default all)",
+    )
     made.add_argument("--steps", type=int, default=20, help="timed steps a turn (default 20)")
     made.add_argument("--repeats", type=int, default=3, help="turns (default 3)")
     made.add_argument("--limit", type=int, default=600, help="seconds for one row (default 600)")
@@ -152,7 +176,7 @@ def main():
     if options.cell:
         write_json(options.json, measure(Cell(**json.loads(options.cell)), options.steps))
         return
-    rows = cells(options.sizes, options.threads)
+    rows = cells(options.sizes, options.threads, options.only)
     found = {cell: [] for cell in rows}
     for turn in range(options.repeats):
         for cell in rows:

@@ -11,7 +11,7 @@ two points.
 import dataclasses
 import statistics
 
-from reporting import add_data_options, load, machine, parser, spread, table, weights, write_json
+from reporting import add_data_options, load, machine, parser, spread, table, warm_up, weights, write_json
 
 VARIANTS = {
     "default": {},
@@ -71,6 +71,7 @@ def main():
     import keras
 
     data = load(options)
+    warm_up(data)
     names = list(dict.fromkeys(["default", *(options.only or VARIANTS)]))
     found = {name: [] for name in names}
     # a seed after the other, so that an end before time leaves whole tables

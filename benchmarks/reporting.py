@@ -5,7 +5,6 @@ import json
 import os
 import platform
 import statistics
-import tempfile
 from pathlib import Path
 
 
@@ -72,9 +71,9 @@ def write_json(path, figures):
         path = Path(path).absolute()
         path.parent.mkdir(parents=True, exist_ok=True)
         # beside, then renamed: a plot or page that reads the file never finds half of it
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False, encoding="utf-8") as part:
-            json.dump(figures, part, indent=1)
-        Path(part.name).replace(path)
+        part = path.with_name(f".{path.name}.part")
+        part.write_text(json.dumps(figures, indent=1), encoding="utf-8")
+        part.replace(path)
 
 
 def add_data_options(made, *, train, validation, test):
@@ -102,6 +101,17 @@ def load(options):
         test=min(options.test, len(data.x_test)),
         seed=options.seed,
     )
+
+
+def warm_up(data):
+    """Do once what a process does once, so that the first row does not pay for it."""
+    import keras
+
+    import transferzoo as tz
+
+    few = data.subset(train=data.num_classes, validation=data.num_classes, test=data.num_classes)
+    tz.fit_and_evaluate("mobilenet_025", few, recipe="linear_probe", weights=None, cache=False, verbose=False)
+    keras.backend.clear_session()
 
 
 def weights(options):

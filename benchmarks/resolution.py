@@ -8,7 +8,7 @@ learned at 224×224; the images are enlarged inside the model. One row a size an
 
 from pathlib import Path
 
-from reporting import add_data_options, load, machine, parser, table, weights, write_json
+from reporting import add_data_options, load, machine, parser, table, warm_up, weights, write_json
 
 SIZES = (32, 48, 64, 96, 128, 160, 224)
 
@@ -92,13 +92,27 @@ def main():
     """Measure, print, draw and write where that was asked for."""
     made = parser(__doc__)
     add_data_options(made, train=5000, validation=1000, test=2000)
-    made.add_argument("--backbones", nargs="+", default=["mobilenet", "mobilenet_v2_035"])
-    made.add_argument("--sizes", type=int, nargs="+", default=SIZES)
+    made.add_argument(
+        "--backbones",
+        nargs="+",
+        default=["mobilenet", "mobilenet_v2_035"],
+        metavar="NAME",
+        help="(default mobilenet mobilenet_v2_035)",
+    )
+    made.add_argument(
+        "--sizes",
+        type=int,
+        nargs="+",
+        default=SIZES,
+        metavar="PIXELS",
+        help=f"(default {' '.join(map(str, SIZES))})",
+    )
     made.add_argument("--plot", type=Path, metavar="FILE", help="also draw to this PNG file")
     options = made.parse_args()
     import keras
 
     data = load(options)
+    warm_up(data)
     rows = []
     for backbone in options.backbones:
         for size in options.sizes:

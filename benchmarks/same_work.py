@@ -11,6 +11,11 @@ Images a second are those of training steps alone, from an epoch's first batch t
 which compiles, is left out. Memory is the whole process's highest resident size, predictions on the test
 images included. The library runs with `faithful=True`: raw pixels and repeated, augmented validation images,
 as the port has them; `--corrected` runs the recipe as the library recommends it instead.
+
+Where an epoch takes hours, `--steps` times a few steps of one, on all the images. Both sides then stop in the
+same way, by a callback, after as many validation batches; all arrays are as in a whole run.
+
+    python benchmarks/same_work.py --backbone resnet50 --steps 20
 """
 
 import json
@@ -27,6 +32,8 @@ from reporting import parser, spread, table, write_json
 
 SIDES = ("port", "library")
 SPEED_GOAL, MEMORY_GOAL = 0.98, 0.6
+# of `--steps`: the first compiles, and those after it find batches that were made meanwhile
+WARMING_STEPS = 5
 
 
 def prepare(options, folder):
@@ -45,28 +52,52 @@ def prepare(options, folder):
         np.save(folder / f"{name}.npy", array)
 
 
-def clock():
-    """Return a callback that keeps each epoch's seconds of training steps."""
+def clock(steps=None):
+    """Return a callback that keeps the seconds of training steps: an entry an epoch, or one of `steps` steps.
+
+    With `steps` it ends the training after them, and the validation after as many batches.
+    """
     import keras
 
-    class Clock(keras.callbacks.Callback):
+    class Epochs(keras.callbacks.Callback):
         def __init__(self):
             super().__init__()
             self.seconds = []
             self._began = None
-            self._running = False
 
         def on_epoch_begin(self, epoch, logs=None):
-            self._began, self._running = time.perf_counter(), True
+            self._began = time.perf_counter()
 
         def on_test_begin(self, logs=None):
+            self.stop()
+
+        def stop(self):
             # the value of a weight is there once the device has done the last step
             keras.ops.convert_to_numpy(self.model.trainable_variables[-1])
-            if self._running:
+            if self._began is not None:
                 self.seconds.append(time.perf_counter() - self._began)
-            self._running = False
+            self._began = None
 
-    return Clock()
+    class Steps(Epochs):
+        def on_epoch_begin(self, epoch, logs=None):
+            pass
+
+        def on_train_batch_end(self, batch, logs=None):
+            if batch + 1 == WARMING_STEPS:
+                self.stop()
+                self._began = time.perf_counter()
+            elif batch + 1 == WARMING_STEPS + steps:
+                self.stop()
+                self.model.stop_training = True
+
+        def on_test_begin(self, logs=None):
+            # an epoch that ends before its time is no measurement
+            self._began = None
+
+        def on_test_batch_end(self, batch, logs=None):
+            self.model.stop_evaluating = batch + 1 >= steps
+
+    return Epochs() if steps is None else Steps()
 
 
 def run_side(options, folder):
@@ -74,10 +105,11 @@ def run_side(options, folder):
     import resource
 
     import numpy as np
+    from article_port import BATCH_SIZE
 
     x, y, x_test, y_test = (np.load(folder / f"{name}.npy") for name in ("x", "y", "x_test", "y_test"))
     weights = None if options.weights == "none" else options.weights
-    name, timed = options.backbone[0], clock()
+    name, timed = options.backbone[0], clock(options.steps)
     if options.side == "port":
         import article_port
 
@@ -85,10 +117,16 @@ def run_side(options, folder):
         # as in the script, whose split takes the names of what it splits
         del x, y
         trained = article_port.train_parts(
-            name, *parts, weights=weights, epochs=options.epochs, seed=0, callbacks=[timed]
+            name,
+            *parts,
+            test=(x_test, y_test),
+            weights=weights,
+            epochs=options.epochs,
+            seed=0,
+            callbacks=[timed],
         )
         predicted = article_port.predict_classes(trained.model, x_test)
-        train_images = trained.train_images
+        images = trained.train_images
     else:
         import transferzoo as tz
 
@@ -105,15 +143,25 @@ def run_side(options, folder):
             verbose=False,
         )
         predicted = result.y_prob.argmax(axis=1)
-        train_images = len(data.x_train)
+        images = len(data.x_train)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     from reporting import machine
 
+    if options.steps is None:
+        speeds = [images / seconds for seconds in timed.seconds[1:]]
+    elif timed.seconds:
+        speeds = [options.steps * BATCH_SIZE / timed.seconds[0]]
+    else:
+        raise SystemExit(
+            f"--steps {options.steps} must leave room in an epoch: {images} images make "
+            f"{-(-images // BATCH_SIZE)} steps, and the first {WARMING_STEPS} only warm up"
+        )
     return {
-        "images_per_second": [train_images / seconds for seconds in timed.seconds[1:]],
+        "images_per_second": speeds,
         # kilobytes, except on macOS
         "peak_bytes": peak if sys.platform == "darwin" else peak * 1024,
         "accuracy": float(np.mean(predicted == y_test)),
+        "train_images": images,
         "machine": machine(),
     }
 
@@ -126,8 +174,12 @@ def call(options, folder, role, backbone):
         *("--backbone", backbone, "--images", str(options.images), "--epochs", str(options.epochs)),
         *("--dataset", options.dataset, "--weights", options.weights),
         *(["--corrected"] if options.corrected else []),
+        *(["--steps", str(options.steps)] if options.steps else []),
     ]
-    subprocess.run(command, check=True, env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ})
+    done = subprocess.run(command, env={"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ})
+    if done.returncode:
+        # it has said why
+        sys.exit(done.returncode)
     return json.loads(written.read_text()) if role != "prepare" else None
 
 
@@ -165,6 +217,12 @@ def main():
         "--images", type=int, default=50_000, help="training and validation images together (default 50000)"
     )
     made.add_argument("--epochs", type=int, default=2, help="at least 2; the first only warms up (default 2)")
+    made.add_argument(
+        "--steps",
+        type=int,
+        metavar="N",
+        help=f"one epoch, ended after {WARMING_STEPS} steps that warm up and N that are timed",
+    )
     made.add_argument("--repeats", type=int, default=3, help="runs of each side (default 3)")
     made.add_argument("--weights", default="none", choices=("imagenet", "none"), help="(default none)")
     made.add_argument("--corrected", action="store_true", help="the recipe without the article's faults")
@@ -173,6 +231,8 @@ def main():
     options = made.parse_args()
     if options.epochs < 2:
         made.error("--epochs must be at least 2: the first only warms up")
+    if options.steps is not None and options.steps < 1:
+        made.error("--steps must be at least 1")
     if options.side == "prepare":
         prepare(options, options.folder)
         return
@@ -197,8 +257,9 @@ def main():
                         flush=True,
                     )
     first = found[options.backbone[0]]["library"][0]
+    duration = f"{options.epochs} epochs" if options.steps is None else f"{options.steps} steps of one epoch"
     setting = (
-        f"{first['machine']}; {options.images:,} images of {options.dataset}, {options.epochs} epochs, "
+        f"{first['machine']}; {first['train_images']:,} training images of {options.dataset}, {duration}, "
         f"weights {options.weights}, {'corrected' if options.corrected else 'faithful'} recipe, "
         f"{options.repeats} runs a side: median (lowest to highest)"
     )

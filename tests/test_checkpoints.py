@@ -56,15 +56,21 @@ RUN = textwrap.dedent(
         keep="best",
         patience=2,
         phases=(
-            tz.Phase(name="head", trainable="none", epochs=2, learning_rate=0.01, optimizer="adamw", batch_size=32),
             tz.Phase(
-                name="tune", epochs=3, learning_rate=0.003, optimizer="adamw", weight_decay=0.05, batch_size=32,
-                layer_decay=0.8, batch_norm="train", label_smoothing=0.1, plateau=tz.Plateau(factor=0.5, patience=1),
+                name="head", trainable="none", epochs=2, learning_rate=0.01, optimizer="adamw", batch_size=32
+            ),
+            tz.Phase(
+                name="tune", epochs=3, learning_rate=0.003, optimizer="adamw", weight_decay=0.05,
+                batch_size=32, layer_decay=0.8, batch_norm="train", label_smoothing=0.1,
+                plateau=tz.Plateau(factor=0.5, patience=1),
                 augmentation=tz.Augmentation(horizontal_flip=True, shift=2, rotation=5, mixup=0.2),
             ),
         ),
     )
-    head = tz.Head(tz.heads.Pool(), tz.heads.Dropout(0.3), tz.heads.Dense(16), tz.heads.Dropout(0.3), tz.heads.Classifier())
+    head = tz.Head(
+        tz.heads.Pool(), tz.heads.Dropout(0.3), tz.heads.Dense(16), tz.heads.Dropout(0.3),
+        tz.heads.Classifier(),
+    )
     tz.fit_and_evaluate("tiny", data, recipe=recipe, weights=None, head=head, out=out, cache=False)
     """
 )

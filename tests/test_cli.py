@@ -1,8 +1,10 @@
 """The command line: exit codes, one-line errors, and what it prints and leaves."""
 
 import json
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -56,10 +58,14 @@ def test_debug_shows_the_traceback():
     assert "Traceback (most recent call last)" in done.stderr
 
 
-def test_listing_loads_no_keras():
-    code = "import sys; from transferzoo import cli; cli.run(['list']); print('keras' in sys.modules)"
+@pytest.mark.parametrize("arguments", [["list"], ["--help"], ["fit", "--help"]])
+def test_help_and_lists_load_nothing_heavy(arguments):
+    code = (
+        f"import sys; from transferzoo import cli; cli.run({arguments!r}); "
+        "print([name for name in ('keras', 'tensorflow', 'matplotlib', 'sklearn') if name in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "False"
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_a_version_is_shown(run):
@@ -227,6 +233,154 @@ def test_the_articles_faults_can_be_asked_for(run, tiny):
     code, out, _ = run("fit", tiny, *arguments, "--epochs", "1", "--head", "linear", "-q")
     assert code == 0
     assert "tiny" in out
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What the commands hand to the library, which does nothing."""
+    calls = []
+
+    def note(names, data, **options):
+        calls.append(options)
+        raise tz.errors.InvalidInputError("noted", argument="")
+
+    for name in ("fit_and_evaluate", "compare", "find_learning_rate"):
+        monkeypatch.setattr(tz, name, note)
+    return calls
+
+
+GIVEN = {
+    "head": "mlp",
+    "image_size": 48,
+    "stem": "stride1",
+    "output_stride": 16,
+    "trainable": "top:50%",
+    "epochs": 2,
+    "batch_size": 8,
+    "warmup": 0.1,
+    "layer_decay": 0.9,
+    "weight_decay": 0.02,
+    "label_smoothing": 0.05,
+    "batch_norm": "inference",
+    "augmentation": "strong",
+    "mixup": 0.2,
+    "rand_augment": 1,
+    "keep": "best",
+    "patience": 3,
+}
+
+
+@pytest.mark.parametrize("name", ["fit", "compare", "find-rate"])
+def test_options_that_are_given_reach_the_library_and_no_others(run, told, name):
+    words = [
+        word for option, value in GIVEN.items() for word in (f"--{option.replace('_', '-')}", str(value))
+    ]
+    run(name, "mobilenet_025", "-d", "digits", "--train", "60", "--test", "60", "-w", "none", *words)
+    run(name, "mobilenet_025", "-d", "digits", "--train", "60", "--test", "60")
+    given, plain = told
+    assert {option: given[option] for option in GIVEN} == GIVEN
+    assert given["weights"] is None
+    assert set(plain) & {*GIVEN, "weights", "faithful", "learning_rate"} == set()
+    assert plain["recipe"] == "default"
+    assert plain["cache"] is True
+
+
+def test_saving_the_model_and_the_cache_can_be_turned_off(run, told):
+    run("fit", "mobilenet_025", "-d", "digits", "--no-save-model", "--no-cache", "--learning-rate", "0.1")
+    assert (told[0]["save_model"], told[0]["cache"], told[0]["learning_rate"]) == (False, False, 0.1)
+
+
+def test_fit_without_its_model_leaves_the_rest(run, digits, tiny, tmp_path):
+    code, out, _ = run("fit", tiny, *digits, "--no-save-model", "--out", str(tmp_path / "run"))
+    assert code == 0
+    assert "model" not in out.splitlines()[-1].replace(str(tmp_path), "")
+    assert not (tmp_path / "run" / "model.keras").exists()
+    assert (tmp_path / "run" / "predictions.npz").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--augmentation", "stong"], "Did you mean 'strong'?"),
+        (["--batch-norm", "frozen"], "batch_norm must be"),
+        (["--stem", "stride2"], "stem must be"),
+        (["--keep", "bset"], "Did you mean 'best'?"),
+        (["--patience", "-1"], "patience must be a whole number of 1 or more"),
+        (["--trainable", "top:0%"], "trainable must be"),
+    ],
+)
+def test_a_wrong_value_gets_the_librarys_own_words(run, tiny, digits, words, message):
+    code, _, err = run("fit", tiny, *digits, *words)
+    assert code == 2
+    assert message in err
+
+
+def test_find_rate_prints_its_suggestion_and_leaves_curve_and_figures(run, digits, tiny, tmp_path):
+    code, out, _ = run("find-rate", tiny, *digits, "--steps", "20", "--out", str(tmp_path / "rates"))
+    assert code == 0
+    assert out.startswith("suggested learning rate ")
+    curve = json.loads((tmp_path / "rates" / "learning-rate.json").read_text())
+    assert len(curve["rates"]) == len(curve["losses"]) <= 20
+    assert (tmp_path / "rates" / "learning-rate.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_interrupt_in_training_says_what_the_library_says(run, digits, tiny, monkeypatch):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt("All is saved; the same call goes on.")
+
+    monkeypatch.setattr(tz, "fit_and_evaluate", interrupt)
+    code, _, err = run("fit", tiny, *digits)
+    assert (code, err) == (130, "transferzoo: All is saved; the same call goes on.\n")
+
+
+def test_an_interrupt_without_words_names_an_earlier_checkpoint(run, digits, tiny, tmp_path, monkeypatch):
+    def interrupt(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tz, "fit_and_evaluate", interrupt)
+    arguments = ["fit", tiny, *digits, "--out", str(tmp_path)]
+    assert run(*arguments)[2] == "transferzoo: Interrupted; nothing of the unfinished run was saved.\n"
+    (tmp_path / "checkpoint.npz").touch()
+    assert "A checkpoint is in" in run(*arguments)[2]
+
+
+def test_find_rate_refuses_a_file_for_its_folder_before_it_trains(run, digits, tiny, told, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    code, _, err = run("find-rate", tiny, *digits, "--out", str(tmp_path / "notes.txt"))
+    assert (code, told) == (2, [])
+    assert "out must be a folder" in err
+
+
+def test_patience_can_be_taken_from_a_recipe(run, told):
+    run("fit", "mobilenet_025", "-d", "digits", "--patience", "none")
+    run("fit", "mobilenet_025", "-d", "digits", "--mixup", "0")
+    assert told[0]["patience"] is None
+    assert "patience" not in told[1]
+    assert told[1]["mixup"] == 0
+
+
+@pytest.mark.slow
+def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path):
+    out = tmp_path / "run"
+    words = ["fit", "mobilenet_025", "-d", "digits", "--train", "400", "--test", "60", "-w", "none"]
+    words = [*words, "--image-size", "input", "--epochs", "30", "--no-save-model", "--out", str(out)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "transferzoo.cli", *words], stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 300
+    while not (out / "checkpoint.npz").exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "the same call goes on from there" in err
+    assert "Traceback" not in err
+    assert {path.name for path in out.iterdir()} == {"checkpoint.npz"}
+    done = command(*words)
+    assert done.returncode == 0, done.stderr
+    assert len(tz.Result.load(out).history["loss"]) == 30
 
 
 @pytest.mark.slow

@@ -78,6 +78,21 @@ def test_what_is_registered_in_an_example_is_compared_like_the_rest(tmp_path):
     assert (tmp_path / "runs" / "own" / "accuracy_against_cost.png").exists()
 
 
+def test_heads_share_the_features_of_one_backbone(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRANSFERZOO_CACHE", str(tmp_path / "cache"))
+    printed = run("heads_on_cached_features.py", tmp_path, *TINY)
+    out = tmp_path / "runs" / "heads"
+    results = [tz.Result.load(out / name) for name in ("linear", "mlp", "narrow", "deep")]
+    assert {result.settings["recipe"]["name"] for result in results} == {"linear_probe", "head"}
+    assert len({result.settings["model"]["weights_sha256"] for result in results}) == 1
+    # of the training images and of the validation images
+    store = tz.FeatureStore(tmp_path / "cache" / "features")
+    used = [entry.last_used for entry in store.entries()]
+    assert len(used) == 2
+    assert run("heads_on_cached_features.py", tmp_path, *TINY) == printed
+    assert [entry.last_used for entry in store.entries()] == used
+
+
 @pytest.mark.parametrize("faithful", [False, True])
 def test_the_article_s_study_runs_in_miniature(tmp_path, faithful):
     options = ("--backbones", "mobilenet_025", "--out", "study", *(["--faithful"] if faithful else []))

@@ -27,6 +27,7 @@ MAKING = [
     "backbones.alexnet",
     "backbones.catalog",
     "backbones.weights",
+    "backbones.strides",
     "heads",
     "freezing",
     "preprocessing",
@@ -59,8 +60,9 @@ MAKING = [
     "costs",
 ]
 JUDGING = ["evaluation", "plots", "results"]
-ORDER = [*GROUND, *MAKING, *JUDGING, "runs", "studies.study", "cli"]
-PACKAGES = ["", "backbones", "data", "recipes", "studies"]
+COMMANDS = ["cli.options", "cli.output", "cli.app", "cli.looking", "cli.training", "cli.__main__"]
+ORDER = [*GROUND, *MAKING, *JUDGING, "runs", "rate_finder", "studies.study", *COMMANDS]
+PACKAGES = ["", "backbones", "data", "recipes", "studies", "cli"]
 
 
 def loaded_after(code):

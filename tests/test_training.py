@@ -269,9 +269,9 @@ class Seen(Augmentation):
 
     images = None
 
-    def __call__(self, images, rng):
+    def apply(self, images, draws):
         Seen.images.append(images)
-        return images
+        return images.astype("float32")
 
 
 def validation_batches_seen(tiny, data, **fields):
@@ -292,13 +292,13 @@ def test_the_articles_fault_augments_validation_images(tiny, tiny_digits):
 
 def test_digits_are_never_mirrored(tiny, tiny_digits, monkeypatch):
     drawn = []
-    transforms = Augmentation.transforms
+    apply = Augmentation.apply
 
-    def note(self, *arguments):
+    def note(self, images, draws):
         drawn.append(self.horizontal_flip)
-        return transforms(self, *arguments)
+        return apply(self, images, draws)
 
-    monkeypatch.setattr(Augmentation, "transforms", note)
+    monkeypatch.setattr(Augmentation, "apply", note)
     fit(
         built(tiny),
         tiny_digits,
@@ -479,3 +479,27 @@ def test_an_optimizer_is_the_one_that_the_phase_asks_for(fields, kind, name, val
     optimizer = make_optimizer(Phase(name="p", epochs=1, learning_rate=0.1, **fields), 1)
     assert type(optimizer) is kind
     assert getattr(optimizer, name) == value
+
+
+def test_a_head_given_as_a_function_that_is_linear_once_built_is_still_placed(
+    tiny, tiny_weights, tiny_digits
+):
+    def head(features):
+        return keras.layers.Dense(10, activation="softmax")(keras.layers.GlobalAveragePooling2D()(features))
+
+    result = tz.fit_and_evaluate(tiny, tiny_digits, weights=tiny_weights, head=head, epochs=1)
+    assert result.history["phase"][0] == "head"
+    assert result.history["phase"][-1] == "fine_tune"
+
+
+def test_a_model_is_in_its_own_coordinates_after_an_interruption(tiny, tiny_weights, tiny_digits):
+    class Interrupt(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            raise KeyboardInterrupt
+
+    model = tz.build(tiny, 10, weights=tiny_weights, head="mlp", trainable="none", seed=0)
+    before = model.predict(tiny_digits.x_test[:8].astype("float32"), verbose=0)
+    with pytest.raises(KeyboardInterrupt):
+        tz.fit_and_evaluate(model, tiny_digits, recipe="head", callbacks=[Interrupt()])
+    after = model.predict(tiny_digits.x_test[:8].astype("float32"), verbose=0)
+    np.testing.assert_allclose(after, before, rtol=1e-3, atol=1e-5)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from transferzoo.features import extract_features
     from transferzoo.heads import Head, head_info, list_heads, register_head
     from transferzoo.models import build
+    from transferzoo.rate_finder import RateCurve, find_learning_rate
     from transferzoo.recipes.catalog import list_recipes, recipe_info, register_recipe
     from transferzoo.recipes.phase import Phase, Plateau
     from transferzoo.recipes.recipe import Recipe
@@ -43,6 +44,7 @@ _ROOMS = {
     "Phase": "recipes.phase",
     "Plateau": "recipes.phase",
     "Preprocessing": "backbones.backbone",
+    "RateCurve": "rate_finder",
     "Recipe": "recipes.recipe",
     "Result": "results",
     "Study": "studies.study",
@@ -54,6 +56,7 @@ _ROOMS = {
     "dataset_info": "data.catalog",
     "evaluate": "evaluation",
     "extract_features": "features",
+    "find_learning_rate": "rate_finder",
     "fit_and_evaluate": "runs",
     "from_arrays": "data.dataset",
     "from_batches": "data.stream",
@@ -81,6 +84,7 @@ __all__ = [
     "Phase",
     "Plateau",
     "Preprocessing",
+    "RateCurve",
     "Recipe",
     "Result",
     "Study",
@@ -95,6 +99,7 @@ __all__ = [
     "evaluate",
     "evaluation",
     "extract_features",
+    "find_learning_rate",
     "fit_and_evaluate",
     "from_arrays",
     "from_batches",

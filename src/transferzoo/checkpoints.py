@@ -131,6 +131,8 @@ class Checkpoints:
         """Delete the checkpoint, and what a killed process left of one."""
         self.path.unlink(missing_ok=True)
         self.sweep()
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()  # succeeds where nothing else is in it
 
     def sweep(self) -> None:
         """Delete the half-written files of killed processes."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import keras
+from typing import TYPE_CHECKING, Any
 
 from transferzoo.errors import InvalidInputError, invalid, nearest
+
+if TYPE_CHECKING:
+    import keras
 
 POLICIES = (
     "'all', 'none', 'top:N' (the last N layers that hold weights), 'top:N%' (their upper share), "

@@ -39,7 +39,8 @@ def make_optimizer(
         kind = keras.optimizers.AdamW
         arguments["weight_decay"] = phase.weight_decay
     else:
-        arguments |= {"momentum": phase.momentum, "nesterov": phase.nesterov}
+        # Keras refuses a whole number
+        arguments |= {"momentum": float(phase.momentum), "nesterov": phase.nesterov}
     if rate_factors is not None and any(factor != 1 for factor in rate_factors):
         return _layerwise(kind)(rate_factors, **arguments)
     return kind(**arguments)
@@ -88,9 +89,15 @@ def _layerwise(kind: Any) -> Any:
             super().__init__(**arguments)
             self._factors = factors
 
+        def _apply_weight_decay(self, variables: list[Any]) -> None:
+            """Leave it to `update_step`, which knows each variable's rate."""
+
         def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-            factor = self._factors[self._get_variable_index(variable)]
-            super().update_step(gradient, variable, learning_rate * factor)
+            rate = learning_rate * self._factors[self._get_variable_index(variable)]
+            if self.weight_decay is not None and self._use_weight_decay(variable):
+                share = keras.ops.cast(rate * self.weight_decay, variable.dtype)
+                self.assign_sub(variable, variable * share)
+            super().update_step(gradient, variable, rate)
 
         def _backend_update_step(
             self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any

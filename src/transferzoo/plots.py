@@ -671,7 +671,8 @@ def learning_rates(curve: Any, ax: Axes | None = None) -> Axes:
     room = 0.08 * max(highest - lowest, 1e-3 * max(abs(highest), 1.0))
     ax.set_ylim(lowest - room, highest + 2 * room)
     left, right = (math.log(limit) for limit in ax.get_xlim())
-    near_left = math.log(suggestion) < (left + right) / 2
+    place = (math.log(suggestion) - left) / (right - left)
+    near_left = place < 0.5
     # both stand above the panel, on either side of each other, where no curve can lie under them
     ax.annotate(
         f"suggested: {suggestion:.2g}",
@@ -679,7 +680,8 @@ def learning_rates(curve: Any, ax: Axes | None = None) -> Axes:
         xycoords=ax.get_xaxis_transform(),
         xytext=(0, 4),
         textcoords="offset points",
-        ha="left" if near_left else "right",
+        # away from the legend, unless that would leave the panel
+        ha="left" if place < 0.3 or 0.5 <= place < 0.7 else "right",
         va="bottom",
         color=VERMILLION,
         annotation_clip=False,

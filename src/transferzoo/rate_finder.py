@@ -245,6 +245,15 @@ def _judge(rates: list[float], raw_losses: list[float], lost: bool, main: PhaseP
                 "pass other bounds",
                 end,
             )
+    fall = losses[first] - losses[minimum]
+    spread = float(np.std(np.subtract(raw_losses, losses)[: minimum + 1]))
+    if fall < spread:
+        logger.warning(
+            "the loss hardly falls at any rate that was tried, by %.2g where batches differ by %.2g, so the "
+            "suggestion says little; pass a higher 'highest' or more steps",
+            fall,
+            spread,
+        )
     assert main.phase.learning_rate is not None
     return RateCurve(
         rates=tuple(rates[: len(losses)]),

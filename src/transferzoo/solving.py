@@ -2,46 +2,51 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
+import math
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
+from threadpoolctl import ThreadpoolController
 
 from transferzoo.errors import InvalidInputError
 
 logger = logging.getLogger("transferzoo")
 
 ITERATIONS = 500
+# weaker penalties take longest; past the best one, so many in a row that are no better end the search.
+# On few images accuracy stands still among the strongest penalties, where the loss still falls.
+NO_BETTER = 2
 # far below any other class's logit, for a class that no training image shows
 ABSENT = -30.0
+# exact types, as a subclass may compute something else
+PASSING = (
+    layers.InputLayer,
+    layers.GlobalAveragePooling2D,
+    layers.GlobalMaxPooling2D,
+    layers.Flatten,
+    layers.Dropout,
+)
 
 
 def has_linear_head(head: keras.Model | None) -> bool:
     """Tell whether a head is one Dense layer behind pooling, flattening or dropout at most."""
     if head is None:
         return False
-    weighted = [layer for layer in head.layers if layer.weights]
-    passing = (
-        layers.InputLayer
-        | layers.GlobalAveragePooling2D
-        | layers.GlobalMaxPooling2D
-        | layers.Flatten
-        | layers.Dropout
-        | layers.Activation
-    )
-    others = [layer for layer in head.layers if not layer.weights]
-    return (
-        len(weighted) == 1
-        and isinstance(weighted[0], layers.Dense)
-        and weighted[0].get_config()["activation"] == "linear"
-        and head.layers.index(weighted[0]) >= len(head.layers) - 2
-        and all(isinstance(layer, passing) for layer in others)
+    dense = _first_dense(head)
+    if dense is None or dense.get_config()["activation"] != "linear":
+        return False
+    operations = _operations(head)
+    return all(
+        type(each) is layers.Activation and each.get_config()["activation"] in ("linear", "softmax")
+        for each in operations[operations.index(dense) + 1 :]
     )
 
 
@@ -54,7 +59,8 @@ def solve_head(
     """Set the weights of a linear head to a logistic regression's.
 
     Features are standardised with the training images' mean and deviation, which are then folded into the
-    weights, so that the head takes features as they are.
+    weights, so that the head takes features as they are. For a Dense layer without a bias they are divided
+    by the deviation alone, and the regression has no intercept.
 
     Parameters
     ----------
@@ -63,13 +69,19 @@ def solve_head(
     training, validation : pairs of ndarrays
         Features ``(n, …)``, and labels ``(n,)``.
     strengths : sequence of float
-        Inverse strengths C of the penalty to try; validation accuracy chooses, and the stronger penalty
-        where two are equal.
+        Inverse strengths C of the penalty to try, from the strongest penalty on; validation accuracy
+        chooses, and the stronger penalty where two are equal. Two in a row that are no better than those
+        before, neither in validation accuracy nor in validation loss, end the search.
 
     Returns
     -------
     dict of str to float
         loss, accuracy, val_loss, val_accuracy, strength, seconds.
+
+    Raises
+    ------
+    InvalidInputError
+        If the training images are all of one class.
 
     References
     ----------
@@ -81,42 +93,57 @@ def solve_head(
 
     began = time.perf_counter()
     (x, y), (x_validation, y_validation) = training, validation
-    x, x_validation = _rows(x), _rows(x_validation)
-    mean, deviation = _moments(x)
-    standard = ((x - mean) / deviation).astype("float32")
-    (dense,) = [layer for layer in learner.layers if layer.weights]
-    classes = dense.units
     if len(np.unique(y)) < 2:
         raise InvalidInputError("A head needs training images of 2 or more classes. Got one class.")
-    solver = LogisticRegression(max_iter=ITERATIONS, warm_start=True)
-    best: tuple[float, float, np.ndarray, np.ndarray] | None = None
+    (dense,) = [layer for layer in learner.layers if layer.weights]
+    classes = dense.units
+    x, x_validation = _dense_inputs(learner, dense, x), _dense_inputs(learner, dense, x_validation)
+    mean, deviation = _moments(x)
+    if not dense.use_bias:
+        mean = np.zeros_like(mean)
+    standard = ((x - mean) / deviation).astype("float32")
+    solver = LogisticRegression(max_iter=ITERATIONS, warm_start=True, fit_intercept=dense.use_bias)
+
+    def figures(
+        features: np.ndarray, labels: np.ndarray, kernel: np.ndarray, bias: np.ndarray
+    ) -> tuple[float, float]:
+        logits = features @ kernel + bias
+        logits -= logits.max(axis=1, keepdims=True)
+        chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        accuracy = float((logits.argmax(axis=1) == labels).mean())
+        return accuracy, float(log_loss(labels, chances, labels=np.arange(classes)))
+
+    best: tuple[float, float, float, np.ndarray, np.ndarray] | None = None
+    lowest, no_better = np.inf, 0
     for strength in sorted(strengths):
         solver.set_params(C=strength)
-        with warnings.catch_warnings(record=True) as said:
+        with _short_vectors_on_one_thread(), warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always", ConvergenceWarning)
             solver.fit(standard, y)
         if said:
             logger.info("C = %g: the solver stopped after %d iterations", strength, ITERATIONS)
         kernel, bias = _as_dense(solver, mean, deviation, classes)
-        accuracy = float(((x_validation @ kernel + bias).argmax(axis=1) == y_validation).mean())
+        if not dense.use_bias:
+            # a class that no training image shows has logit 0, and among the others the highest is above
+            bias = np.zeros_like(bias)
+        accuracy, loss = figures(x_validation, y_validation, kernel, bias)
         logger.info("C = %g: validation accuracy %.4f", strength, accuracy)
-        if best is None or accuracy > best[0]:
-            best = accuracy, strength, kernel, bias
+        better = best is None or accuracy > best[0]
+        no_better = 0 if better or loss < lowest else no_better + 1
+        lowest = min(lowest, loss)
+        if better:
+            best = accuracy, loss, strength, kernel, bias
+        elif no_better == NO_BETTER:
+            break
     assert best is not None
-    accuracy, strength, kernel, bias = best
+    val_accuracy, val_loss, strength, kernel, bias = best
     dense.set_weights([kernel.astype("float32"), bias.astype("float32")][: len(dense.weights)])
-
-    def loss(features: np.ndarray, labels: np.ndarray) -> float:
-        logits = features @ kernel + bias
-        logits -= logits.max(axis=1, keepdims=True)
-        chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        return float(log_loss(labels, chances, labels=np.arange(classes)))
-
+    accuracy, loss = figures(x, y, kernel, bias)
     return {
-        "loss": loss(x, y),
-        "accuracy": float(((x @ kernel + bias).argmax(axis=1) == y).mean()),
-        "val_loss": loss(x_validation, y_validation),
-        "val_accuracy": accuracy,
+        "loss": loss,
+        "accuracy": accuracy,
+        "val_loss": val_loss,
+        "val_accuracy": val_accuracy,
         "strength": strength,
         "seconds": time.perf_counter() - began,
     }
@@ -184,13 +211,30 @@ class StandardisedHead:
         self._dense.set_weights([value.astype("float32") for value in (kernel, *bias)])
 
 
+@contextlib.contextmanager
+def _short_vectors_on_one_thread() -> Iterator[None]:
+    """Keep SciPy's own linear algebra to one thread, and NumPy's, which multiplies the features, to all.
+
+    Between two of those products L-BFGS adds vectors of some thousand numbers; waking threads for each
+    takes several times longer than all the rest.
+    """
+    pools = ThreadpoolController()
+    scipys = [pool["filepath"] for pool in pools.info() if "scipy.libs" in pool["filepath"]]
+    with pools.select(filepath=scipys).limit(limits=1):
+        yield
+
+
+def _operations(head: keras.Model) -> list[Any]:
+    """Return what a head does, in order; nothing where it does not show that."""
+    if isinstance(head, keras.Sequential):
+        return list(head.layers)
+    # a function such as keras.ops.normalize is no layer, so `layers` would leave it out
+    return list(getattr(head, "operations", []))
+
+
 def _first_dense(head: keras.Model) -> layers.Dense | None:
-    passing = layers.GlobalAveragePooling2D | layers.GlobalMaxPooling2D | layers.Flatten | layers.Dropout
-    rest = itertools.dropwhile(
-        lambda layer: isinstance(layer, passing | layers.InputLayer), iter(head.layers)
-    )
-    first = next(rest, None)
-    return first if isinstance(first, layers.Dense) else None
+    first = next((each for each in _operations(head) if type(each) not in PASSING), None)
+    return first if type(first) is layers.Dense else None
 
 
 def _moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -198,13 +242,22 @@ def _moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     axes = tuple(range(features.ndim - 1))
     mean = features.mean(axis=axes, dtype="float64")
     deviation = features.std(axis=axes, dtype="float64")
-    # a channel that never fires says nothing, whatever it is divided by
-    deviation[deviation < 1e-6] = 1.0
+    # a channel that never fires says nothing, whatever it is divided by; beside the others, as the features
+    # of a network with random weights may all be as small as 1e-18
+    deviation[deviation <= 1e-6 * deviation.max()] = 1.0
     return mean, deviation
 
 
-def _rows(features: np.ndarray) -> np.ndarray:
-    return np.asarray(features).reshape(len(features), -1)
+def _dense_inputs(learner: keras.Model, dense: layers.Dense, features: np.ndarray) -> np.ndarray:
+    """Return what features become on their way to the Dense layer of a linear head: ``(n, inputs)``."""
+    if math.prod(features.shape[1:]) == dense.kernel.shape[0]:
+        return np.asarray(features).reshape(len(features), -1)
+    # a pooling that is not the head's first layer is left to the head
+    inputs = tensor = keras.Input(features.shape[1:])
+    for layer in itertools.takewhile(lambda each: each is not dense, learner.layers):
+        if not isinstance(layer, layers.InputLayer):
+            tensor = layer(tensor)
+    return np.asarray(keras.Model(inputs, tensor).predict(features, verbose=0))
 
 
 def _as_dense(

@@ -58,9 +58,11 @@ def plan(model: keras.Model, data: Dataset, recipe: Recipe, *, seed: int) -> lis
     settings = model_settings(model)
     backbone = backbone_of(model)
     frozen = backbone is not None and not backbone.trainable_weights
+    # a head given as a function may turn out linear once it is built, its phase chosen already
+    solvable = any(phase.heads == "linear" for phase in recipe.phases)
     recipe = recipe.for_model(
         pretrained=settings is None or settings.weights is not None,
-        linear_head=has_linear_head(head_of(model)),
+        linear_head=solvable and has_linear_head(head_of(model)),
         frozen=frozen,
     )
     plans: list[PhasePlan] = []
@@ -284,8 +286,10 @@ class _Run:
         elif step.features_once:
             head = StandardisedHead(learner, x_train)
             head.enter()
-            self._fit(step, start, head.learner, part, x_train, x_validation, is_main=is_main)
-            head.leave()
+            try:
+                self._fit(step, start, head.learner, part, x_train, x_validation, is_main=is_main)
+            finally:
+                head.leave()
         else:
             self._fit(step, start, learner, part, x_train, x_validation, is_main=is_main)
         if self.checkpoints is not None:

@@ -11,7 +11,13 @@ from transferzoo.registry import Registry
 RECIPES: Registry[Recipe] = Registry("recipe")
 
 _PROBE_FIRST = Phase(
-    name="probe", when="pretrained", heads="linear", trainable="none", optimizer="lbfgs", max_images=2_000
+    name="probe",
+    when="pretrained",
+    heads="linear",
+    trainable="none",
+    optimizer="lbfgs",
+    max_images=2_000,
+    strengths=(1e-3, 3e-3, 1e-2, 3e-2, 0.1, 1.0),
 )
 _HEAD_FIRST = Phase(
     name="head",

@@ -8,18 +8,40 @@ from typing import Any
 
 from transferzoo.data.augmentation import Augmentation
 from transferzoo.errors import check_count, invalid
+from transferzoo.freezing import check_policy_form
 
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
 
 
+FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plateau:
-    """Lower the rate when a figure stops improving (`keras.callbacks.ReduceLROnPlateau`)."""
+    """Lower the rate when a figure stops improving (`keras.callbacks.ReduceLROnPlateau`).
+
+    Parameters
+    ----------
+    monitor : {"val_accuracy", "val_loss", "accuracy", "loss"}, default "val_accuracy"
+    factor : float, default 0.1
+        What the rate is multiplied by, above 0 and below 1.
+    patience : int, default 3
+        Epochs without improvement before that.
+    minimum : float, default 0
+        The rate falls no lower.
+    """
 
     monitor: str = "val_accuracy"
     factor: float = 0.1
     patience: int = 3
     minimum: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.monitor not in FIGURES:
+            raise invalid("monitor", " or ".join(map(repr, FIGURES)), self.monitor, candidates=FIGURES)
+        _check_number("factor", self.factor, "a number above 0 and below 1", lambda v: 0 < v < 1)
+        check_count("patience", self.patience, 1)
+        _check_number("minimum", self.minimum, "a number of 0 or more", lambda v: True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +72,7 @@ class Phase:
     momentum, nesterov : float, bool
         For SGD.
     weight_decay : float, default 0
-        Decoupled: each step takes ``learning_rate * weight_decay`` of a weight away.
+        Decoupled: each step takes ``learning_rate * weight_decay`` of a weight away, at the layer's own rate.
     layer_decay : float, default 1
         Layer-wise rate decay, in (0, 1]: the rate of a backbone layer with `k` layers of kernels between
         it and the head, its own included, is ``learning_rate * layer_decay**k`` (Howard and Ruder 2018,
@@ -101,6 +123,16 @@ class Phase:
         check_count("batch_size", self.batch_size, 1)
         if self.max_images is not None:
             check_count("max_images", self.max_images, 1)
+        if self.trainable != "as_built":
+            check_policy_form(self.trainable)
+        if not isinstance(self.augmentation, Augmentation | None):
+            remedy = "Recipe.with_options(augmentation=…) takes names."
+            raise invalid("augmentation", "a tz.Augmentation or None", self.augmentation, remedy=remedy)
+        if not isinstance(self.plateau, Plateau | None):
+            raise invalid("plateau", "a tz.Plateau or None", self.plateau)
+        if not isinstance(self.strengths, list | tuple):
+            raise invalid("strengths", "one or more numbers above 0", self.strengths)
+        object.__setattr__(self, "strengths", tuple(self.strengths))
         for argument, choices in (
             ("when", ("always", "pretrained", "scratch")),
             ("heads", ("any", "linear", "other")),

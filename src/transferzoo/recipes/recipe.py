@@ -75,6 +75,8 @@ class Recipe:
             raise invalid("phases", "one or more tz.Phase records", self.phases)
         if self.patience is not None:
             check_count("patience", self.patience, 1)
+        for epochs in self.epochs.values():
+            check_count("epochs", epochs, 1)
         if self.keep not in ("best", "last"):
             raise invalid("keep", "'best' or 'last'", self.keep, candidates=("best", "last"))
         for fault in (*self.known_faults, *self.faults):
@@ -124,7 +126,7 @@ class Recipe:
             head = "a linear head" if linear_head else "a head that is not linear"
             raise InvalidInputError(
                 f"recipe '{self.name}' has no phase for {kind} weights and {head}. "
-                f"Its phases are for: {', '.join(f'{p.when} weights, {p.heads} head' for p in self.phases)}. "
+                f"Its phases are for: {'; '.join(f'{p.when} weights, {p.heads} head' for p in self.phases)}. "
                 "Use recipe='default', which has phases for all.",
                 argument="recipe",
                 value=self.name,
@@ -178,8 +180,10 @@ class Recipe:
         added = {name: options[name] for name in AUGMENTATION_OPTIONS if name in options}
         every = {"batch_size": options["batch_size"]} if "batch_size" in options else {}
         mains = self._mains()
-        if all(self.phases[i].optimizer == "lbfgs" for i in mains) and (main or added):
-            option = next(iter({**main, **added}))
+        own = {name: options[name] for name in RECIPE_OPTIONS if name in options}
+        in_epochs = {**main, **added, **own, **every}
+        if in_epochs and all(self.phases[i].optimizer == "lbfgs" for i in mains):
+            option = next(iter(in_epochs))
             raise UnknownOptionError(
                 f"recipe '{self.name}' solves its head in one go here, so '{option}' cannot apply. "
                 "Leave it out; recipe='head' trains a head in epochs.",
@@ -192,7 +196,6 @@ class Recipe:
             if i in mains and added and phase.optimizer != "lbfgs":
                 phase = replace(phase, augmentation=replace(phase.augmentation or Augmentation(), **added))
             phases.append(phase)
-        own = {name: options[name] for name in RECIPE_OPTIONS if name in options}
         return replace(
             self, phases=tuple(phases), epochs={}, faults=self._faults(options.get("faithful")), **own
         )

@@ -1,0 +1,63 @@
+"""The command line: parse, call, print."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from transferzoo.cli import looking, training
+from transferzoo.cli.app import app
+from transferzoo.cli.options import StoppedError
+from transferzoo.errors import DivergedError, DownloadError, RecordError, TransferZooError
+
+__all__ = ["app", "looking", "main", "run", "training"]
+
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line, and end the process with its exit code.
+
+    0: done. 1: it failed underway. 2: the call was wrong, and nothing was done. 130: interrupted.
+    """
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    sys.exit(run([argument for argument in arguments if argument != "--debug"], debug=debug))
+
+
+def run(arguments: list[str], *, debug: bool = False) -> int:
+    """Run the command line with these arguments and return its exit code."""
+    try:
+        code = typer.main.get_command(app).main(arguments, prog_name="transferzoo", standalone_mode=False)
+        return _interrupted() if code == INTERRUPTED else code if isinstance(code, int) else 0
+    except typer.Exit as stop:
+        return stop.exit_code
+    except (KeyboardInterrupt, typer.Abort, StoppedError) as stop:
+        if debug:
+            raise
+        return _interrupted(str(stop) if isinstance(stop, StoppedError) else "")
+    except TransferZooError as error:
+        if debug:
+            raise
+        failed = isinstance(error, DownloadError | DivergedError | RecordError)
+        return _complain(str(error), 1 if failed else 2)
+    except Exception as error:
+        format_message = getattr(error, "format_message", None)
+        if debug:
+            raise
+        if format_message is not None:
+            context = getattr(error, "ctx", None)
+            command = context.command_path if context is not None else "transferzoo"
+            return _complain(f"{format_message()} See: {command} --help".replace("\n", " "), 2)
+        reason = " ".join(str(error).split())[:300]
+        return _complain(f"{type(error).__name__}: {reason} (--debug shows where)", 1)
+
+
+def _interrupted(how_to_go_on: str = "") -> int:
+    return _complain(how_to_go_on or "Interrupted; nothing of the unfinished run was saved.", INTERRUPTED)
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"transferzoo: {message}", file=sys.stderr)
+    return code

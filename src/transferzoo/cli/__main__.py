@@ -1,0 +1,5 @@
+"""`python -m transferzoo.cli`."""
+
+from transferzoo.cli import main
+
+main()

@@ -1,0 +1,143 @@
+"""Commands that look things up: `list` and `info`, and `cache`."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from transferzoo.cli import output
+from transferzoo.cli.app import app
+from transferzoo.errors import invalid, unknown_name
+
+cache = typer.Typer(
+    name="cache",
+    help="Show or clear the features kept on disk.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+app.add_typer(cache)
+
+
+class Kind(StrEnum):
+    """What `list` can list."""
+
+    backbones = "backbones"
+    heads = "heads"
+    datasets = "datasets"
+    recipes = "recipes"
+
+
+@app.command(
+    "list",
+    epilog="Examples: [bold]transferzoo list[/], [bold]transferzoo list 'mobilenet*'[/], "
+    "[bold]transferzoo list --kind recipes[/]",
+)
+def list_command(
+    pattern: Annotated[str, typer.Argument(help="Names, with wildcards.")] = "*",
+    kind: Annotated[Kind, typer.Option("--kind", "-k", help="What to list.")] = Kind.backbones,
+) -> None:
+    """List backbones, heads, datasets or recipes."""
+    import transferzoo as tz
+
+    if kind is Kind.backbones:
+        table = output.table("backbone", "family", ">parameters", ">features", ">smallest image", "weights")
+        for name in tz.list_backbones(pattern):
+            record = tz.backbone_info(name)
+            table.add_row(
+                name,
+                record.family,
+                f"{record.parameters / 1e6:.2f} M" if record.parameters else "?",
+                str(record.feature_channels or "?"),
+                str(record.minimum_size),
+                ", ".join(weights.name for weights in record.weights) or "none: from scratch",
+            )
+    elif kind is Kind.heads:
+        table = output.table("head", "parts")
+        for name in tz.list_heads(pattern):
+            table.add_row(name, str(tz.head_info(name)))
+    elif kind is Kind.datasets:
+        table = output.table("dataset", "what it is")
+        for name in tz.list_datasets(pattern):
+            table.add_row(name, tz.dataset_info(name).description)
+    else:
+        table = output.table("recipe", "when to use it")
+        for name in tz.list_recipes(pattern):
+            table.add_row(name, tz.recipe_info(name).description)
+    if not table.row_count:
+        raise invalid("pattern", f"a pattern that some of the {kind.value} match", pattern)
+    output.console().print(table)
+
+
+@app.command(epilog="Example: [bold]transferzoo info mobilenet[/]")
+def info(name: Annotated[str, typer.Argument(help="A backbone, dataset, recipe or head.")]) -> None:
+    """Show what is known about a backbone, dataset, recipe or head."""
+    import json
+
+    import transferzoo as tz
+
+    found = False
+    if name in tz.list_backbones():
+        found = True
+        output.console().print(output.backbone_table(tz.backbone_info(name)))
+    if name in tz.list_heads():
+        print(f"{chr(10) if found else ''}head '{name}': {tz.head_info(name)}")
+        found = True
+    if name in tz.list_datasets():
+        found = True
+        output.console().print(output.dataset_table(tz.dataset_info(name)))
+    if name in tz.list_recipes():
+        found = True
+        print(json.dumps(tz.recipe_info(name).to_dict(), indent=2))
+    if not found:
+        every = [*tz.list_backbones(), *tz.list_heads(), *tz.list_datasets(), *tz.list_recipes()]
+        raise unknown_name("backbone, head, dataset or recipe", name, every, "transferzoo list")
+
+
+@cache.command("list", epilog="Example: [bold]transferzoo cache list[/]")
+def cache_list() -> None:
+    """List the features kept on disk, the ones used last first."""
+    import transferzoo as tz
+
+    store = tz.FeatureStore()
+    entries = store.entries()
+    table = output.table("what", ">images", ">shape", ">size", "last used")
+    for entry in entries:
+        about = dict(entry.description)
+        size = "×".join(map(str, about.get("image_size", ())))
+        words = [str(about.get("backbone", "?")), f"at {size}" if size else "", str(about.get("layer", ""))]
+        table.add_row(
+            ", ".join(word for word in words if word),
+            f"{entry.shape[0]:,}",
+            "×".join(map(str, entry.shape[1:])),
+            output.size(entry.size_bytes),
+            f"{entry.last_used.astimezone():%Y-%m-%d %H:%M}",
+        )
+    if entries:
+        output.console().print(table)
+    total = sum(entry.size_bytes for entry in entries)
+    most = output.size(store.max_bytes)
+    print(f"{len(entries)} kept, {output.size(total)} of at most {most}, in {store.folder}")
+
+
+@cache.command("clear", epilog="Example: [bold]transferzoo cache clear --older-than 30[/]")
+def cache_clear(
+    older_than: Annotated[
+        float | None,
+        typer.Option("--older-than", help="Leave what was used within this many days.", show_default="all"),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete the features kept on disk; they are computed again when needed."""
+    import transferzoo as tz
+
+    store = tz.FeatureStore()
+    if not yes and sys.stdin.isatty():
+        which = f"not used for {older_than:g} days " if older_than is not None else ""
+        if not typer.confirm(f"Delete the features {which}in {store.folder}?"):
+            print("Nothing was deleted.")
+            return
+    freed = store.clear(older_than_days=older_than)
+    print(f"Freed {output.size(freed)}; {len(store.entries())} kept, in {store.folder}")

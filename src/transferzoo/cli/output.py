@@ -1,0 +1,147 @@
+"""What the command line shows: tables, and the pictures of a run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from transferzoo.data.dataset import Dataset
+    from transferzoo.studies.study import Study
+
+
+def console() -> Console:
+    """Return the terminal; what is no terminal counts as 100 columns wide."""
+    width = None if sys.stdout.isatty() else 100
+    return Console(width=width)
+
+
+def table(*columns: str) -> Table:
+    """Return an empty table; a column whose name begins with ">" is set to the right."""
+    made = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        made.add_column(column.lstrip(">"), justify="right" if column[0] == ">" else "left", overflow="fold")
+    return made
+
+
+def size(count: float) -> str:
+    """Return bytes in words."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}" if unit != "bytes" else f"{count} bytes"
+        count /= 1024
+    return f"{count:,.1f} GiB"
+
+
+def facts(rows: dict[str, str]) -> Table:
+    """Return a table of names and what is known; what is empty is left out."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, value in rows.items():
+        if value:
+            table.add_row(key, value)
+    return table
+
+
+def dataset_table(record: Any) -> Table:
+    """Return what is known about a dataset."""
+    shape = "×".join(map(str, record.image_shape)) if record.image_shape else ""
+    return facts(
+        {
+            "dataset": record.name,
+            "what it is": record.description,
+            "classes": str(record.num_classes or ""),
+            "images": shape,
+            "source": record.source,
+            "licence": record.licence,
+        }
+    )
+
+
+def backbone_table(record: Any) -> Table:
+    """Return what is known about a backbone."""
+    how = record.preprocessing
+    rows = {
+        "backbone": record.name,
+        "family": record.family,
+        "paper": record.paper,
+        "parameters": f"{record.parameters:,} without a head" if record.parameters else "not counted",
+        "features": f"{record.feature_channels} channels" if record.feature_channels else "unknown",
+        "reduction": f"{record.reduction} pixels a cell" if record.reduction else "unknown",
+        "native size": f"{record.native_size} pixels",
+        "smallest image": f"{record.minimum_size} pixels",
+        "enlarged to": f"{record.default_size} pixels, with published weights" if record.weights else "",
+        "preprocessing": f"{how.channels.upper()}, (pixel - {how.mean}) / {how.std}",
+        "licence": record.licence,
+        "note": record.note,
+    }
+    for weights in record.weights:
+        rows[f"weights '{weights.name}'"] = (
+            f"{weights.trained_on}; {weights.licence}; {weights.source}; {weights.url}; "
+            f"{weights.hash or 'no hash is published'}"
+        )
+    if not record.weights:
+        rows["weights"] = "none: trained from scratch"
+    return facts(rows)
+
+
+def show(study: Study) -> None:
+    """Print a study's table and caption."""
+    header, rows = study.table()
+    made = Table(box=None, header_style="bold", pad_edge=False)
+    for number, column in enumerate(header):
+        made.add_column(column, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*row)
+    console().print(made)
+    print(study.caption())
+
+
+def save_run_plots(result: Any, folder: Path) -> None:
+    """Draw a run's curves and confusion matrices into its folder."""
+    from matplotlib.figure import Figure
+
+    folder = folder.expanduser()
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    result.plot_history(ax=figure.subplots(1, 2))
+    figure.savefig(folder / "history.png", dpi=120)
+    size = min(14, max(6, 0.6 * len(result.class_names)))
+    for normalize, name in ((None, "confusion.png"), ("true", "confusion_normalized.png")):
+        figure = Figure(figsize=(size, size * 0.9), layout="constrained")
+        result.plot_confusion_matrix(normalize=normalize, ax=figure.subplots())
+        figure.savefig(folder / name, dpi=120)
+
+
+def save_study(study: Study, data: Dataset, folder: Path) -> None:
+    """Draw a study and each of its runs, and write its table, into its folder."""
+    from matplotlib.figure import Figure
+
+    from transferzoo import plots
+
+    folder = folder.expanduser()
+    for result in study.results:
+        save_run_plots(result, folder / result.name)
+    figure = Figure(figsize=(7, 1.4 + 0.5 * len(study)), layout="constrained")
+    study.plot(ax=figure.subplots())
+    figure.savefig(folder / "comparison.png", dpi=120)
+    figure = Figure(figsize=(8, 8), layout="constrained")
+    plots.image_grid(data, ax=figure.subplots())
+    figure.savefig(folder / "images.png", dpi=120)
+    (folder / "comparison.md").write_text(study.to_markdown() + f"\n\n{study.caption()}\n", encoding="utf-8")
+    (folder / "comparison.csv").write_text(study.to_csv(), encoding="utf-8")
+    models = ", models" if any(folder.glob("*/model.keras")) else ""
+    print(f"Results{models} and plots are in {folder}")
+
+
+def save_rate_curve(curve: Any, folder: Path) -> None:
+    """Draw a learning rate finder's curve into a folder."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    curve.plot(ax=figure.subplots())
+    figure.savefig(folder / "learning-rate.png", dpi=120)

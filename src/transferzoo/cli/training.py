@@ -1,0 +1,135 @@
+"""Commands that train: `fit`, `compare`, `find-rate` and `demo`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from transferzoo.cli import output
+from transferzoo.cli.app import app
+from transferzoo.cli.options import (
+    OutOption,
+    QuietOption,
+    SeedOption,
+    prepare,
+    quiet_import,
+    sharing,
+    stoppable,
+)
+from transferzoo.errors import invalid
+from transferzoo.files import written_beside
+
+DEMO_BACKBONES = ("mobilenet_025", "mobilenet_v2_035")
+DEMO_EPOCHS = 25
+
+
+@app.command(
+    epilog="Examples: [bold]transferzoo fit mobilenet_025 --dataset digits --weights none[/], "
+    "[bold]transferzoo fit mobilenet --dataset cifar10 --train 5000 --out runs/mobilenet[/]"
+)
+@sharing(saves_models=True)
+def fit(
+    name: Annotated[str, typer.Argument(help="A backbone; see: transferzoo list.")], **given: Any
+) -> None:
+    """Train one model on a dataset and test it."""
+    data, options = prepare([name], given)
+    import transferzoo as tz
+
+    result = tz.fit_and_evaluate(name, data, **options)
+    print(result)
+    if given["out"] is not None:
+        output.save_run_plots(result, given["out"])
+        print(f"{'Results, model' if given['save_model'] else 'Results'} and plots are in {given['out']}")
+
+
+@app.command(
+    epilog="Examples: [bold]transferzoo compare resnet50 mobilenet --dataset cifar10 --recipe article[/], "
+    "[bold]transferzoo compare alexnet mobilenet_025 -d digits -w none -e 3[/]"
+)
+@sharing(saves_models=True)
+def compare(
+    names: Annotated[list[str], typer.Argument(help="Backbones; see: transferzoo list.")], **given: Any
+) -> None:
+    """Train several models on the same footing and show them side by side."""
+    data, options = prepare(names, given)
+    import transferzoo as tz
+
+    study = tz.compare(names, data, **options)
+    output.show(study)
+    if given["out"] is not None:
+        output.save_study(study, data, given["out"])
+
+
+@app.command(
+    "find-rate",
+    epilog="Example: [bold]transferzoo find-rate mobilenet --dataset cifar10 --train 5000 --out rates[/]",
+)
+@sharing(saves_models=False, without=("learning_rate", "out"))
+def find_rate(
+    name: Annotated[str, typer.Argument(help="A backbone; see: transferzoo list.")],
+    lowest: Annotated[float, typer.Option("--lowest", help="Rate of the first step.")] = 1e-7,
+    highest: Annotated[float, typer.Option("--highest", help="Rate of the last step.")] = 1.0,
+    steps: Annotated[int, typer.Option("--steps", help="Batches, 20 or more.")] = 100,
+    out: OutOption = None,
+    **given: Any,
+) -> None:
+    """Suggest a learning rate for the recipe's main phase."""
+    if out is not None and out.expanduser().exists() and not out.expanduser().is_dir():
+        raise invalid("out", "a folder", str(out))
+    data, options = prepare([name], given)
+    import transferzoo as tz
+
+    curve = tz.find_learning_rate(name, data, lowest=lowest, highest=highest, steps=steps, **options)
+    print(curve)
+    if out is not None:
+        folder = out.expanduser()
+        folder.mkdir(parents=True, exist_ok=True)
+        output.save_rate_curve(curve, folder)
+        with written_beside(folder / "learning-rate.json") as part:
+            part.write_text(json.dumps(curve.to_dict(), indent=1) + "\n", encoding="utf-8")
+        print(f"The curve is in {out}")
+
+
+@app.command(epilog="Example: [bold]transferzoo demo --out my-demo[/]")
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for results and plots.")] = Path(
+        "transferzoo-demo"
+    ),
+    seed: SeedOption = 0,
+    quiet: QuietOption = False,
+) -> None:
+    """Compare two small backbones on 1,797 real scans of digits; needs no network."""
+    import logging
+
+    with quiet_import():
+        import keras  # noqa: F401
+
+    import transferzoo as tz
+
+    data = tz.load_dataset("digits", seed=seed)
+    if not quiet:
+        print(data, "\n")
+        names = " and ".join(DEMO_BACKBONES)
+        print(f"Training {names} from scratch, {DEMO_EPOCHS} epochs each …", flush=True)
+    warnings = logging.getLogger("transferzoo.models")
+    level = warnings.level
+    warnings.setLevel(logging.ERROR)  # that 32×32 pixels leave a 1×1 feature map is known, and no news here
+    try:
+        with stoppable(out):
+            study = tz.compare(
+                list(DEMO_BACKBONES),
+                data,
+                weights=None,
+                epochs=DEMO_EPOCHS,
+                image_size="input",
+                seed=seed,
+                out=out,
+                verbose=not quiet and "auto",
+            )
+    finally:
+        warnings.setLevel(level)
+    output.show(study)
+    output.save_study(study, data, out)
