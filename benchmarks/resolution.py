@@ -47,12 +47,12 @@ def draw(rows, path):
 
     matplotlib.use("agg")
     from matplotlib import pyplot
-    from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 
     from transferzoo.plots import BLUE, GREY, VERMILLION
 
     looks = [(BLUE, "o", "-"), (VERMILLION, "s", "--"), (GREY, "^", ":")]
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     sizes = sorted({row["image_size"] for row in rows})
     for number, backbone in enumerate(dict.fromkeys(row["backbone"] for row in rows)):
         mine = [row for row in rows if row["backbone"] == backbone]
@@ -73,6 +73,8 @@ def draw(rows, path):
     left.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     right.set_ylabel("Predicted images per second")
     right.set_yscale("log")
+    right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    right.yaxis.set_minor_locator(NullLocator())
     right.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     for panel in (left, right):
         # equal steps of size are equal factors of work
@@ -84,7 +86,7 @@ def draw(rows, path):
         panel.grid(axis="y", alpha=0.3)
     left.legend(loc="lower right", frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    figure.savefig(path, dpi=110)
     pyplot.close(figure)
 
 

@@ -62,6 +62,10 @@ def shared_home(request):
         try:
             subprocess.run([sys.executable, SHARED / "unpack.py", part], check=True, capture_output=True)
             part.rename(home)
+        except OSError:
+            # another process of the same tests was first
+            if not home.is_dir():
+                raise
         finally:
             shutil.rmtree(part, ignore_errors=True)
     return home
