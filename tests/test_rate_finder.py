@@ -159,8 +159,10 @@ def test_each_epoch_has_an_order_of_its_own(tiny, tiny_digits, batches_seen):
 
 
 def test_label_smoothing_is_part_of_the_loss(tiny, tiny_digits):
+    # as above: with other features than it was solved on, the head is far off, smoothed or not
+    main = dataclasses.replace(MAIN, batch_norm="inference")
     plain, smoothed = (
-        find(built(tiny), tiny_digits, PROBE, dataclasses.replace(MAIN, label_smoothing=share))
+        find(built(tiny), tiny_digits, PROBE, dataclasses.replace(main, label_smoothing=share))
         for share in (0.0, 0.3)
     )
     assert smoothed.raw_losses[0] > plain.raw_losses[0] + 0.1
