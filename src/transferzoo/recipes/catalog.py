@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from transferzoo.data.augmentation import ARTICLE, LIGHT
 from transferzoo.errors import invalid
 from transferzoo.recipes.phase import Phase, Plateau
@@ -19,12 +21,10 @@ _PROBE_FIRST = Phase(
     max_images=2_000,
     strengths=(1e-3, 3e-3, 1e-2, 3e-2, 0.1, 1.0),
 )
-_HEAD_FIRST = Phase(
+_HEAD = Phase(
     name="head",
-    when="pretrained",
-    heads="other",
     trainable="none",
-    epochs=10,
+    epochs=30,
     optimizer="adamw",
     learning_rate=3e-3,
     weight_decay=3.0,
@@ -32,6 +32,7 @@ _HEAD_FIRST = Phase(
     batch_size=256,
     label_smoothing=0.1,
 )
+_HEAD_FIRST = replace(_HEAD, when="pretrained", heads="other", epochs=10)
 _FINE_TUNE = Phase(
     name="fine_tune",
     when="pretrained",
@@ -130,19 +131,7 @@ RECIPES.register(
             "not linear, or to compare heads: all share the same features."
         ),
         source="rates chosen on held-out CIFAR-10 images; docs/recipes/head.md has the measurements",
-        phases=(
-            Phase(
-                name="head",
-                trainable="none",
-                epochs=30,
-                optimizer="adamw",
-                learning_rate=3e-3,
-                weight_decay=3.0,
-                schedule="cosine",
-                batch_size=256,
-                label_smoothing=0.1,
-            ),
-        ),
+        phases=(_HEAD,),
         build={"*": {"trainable": "none"}},
         keep="best",
     ),
