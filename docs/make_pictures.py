@@ -32,9 +32,13 @@ def main() -> None:
         figure.savefig(place, dpi=DPI, pil_kwargs={"optimize": True})
         print(f"{place}: {place.stat().st_size / 1000:.0f} kB")
 
-    figure = Figure(figsize=(7, 1.3 + 0.45 * len(study)), layout="constrained")
-    study.plot(ax=figure.subplots())
+    figure = Figure(figsize=(7, 1.3 + 0.45 * len(study.names)), layout="constrained")
+    tz.plots.comparison(study.summary(), ax=figure.subplots())
     save(figure, "comparison.png")
+
+    figure = Figure(figsize=(6.5, 3.6), layout="constrained")
+    study.plot(cost="latency_ms", ax=figure.subplots())
+    save(figure, "frontier.png")
 
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     best.plot_history(ax=figure.subplots(1, 2))

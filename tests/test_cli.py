@@ -224,8 +224,56 @@ def test_compare_shows_each_model_and_leaves_tables_and_plots(run, digits, tiny,
     code, out, _ = run("compare", tiny, "other", *digits, "--out", str(tmp_path / "study"))
     assert code == 0
     assert {"tiny", "other"} <= set(out.split())
-    names = {path.name for path in (tmp_path / "study").iterdir()}
-    assert names == {"tiny", "other", "comparison.md", "comparison.csv", "comparison.png", "images.png"}
+    names = {path.name for path in (tmp_path / "study").iterdir() if not path.name.startswith(".")}
+    tables = {"comparison.md", "comparison.csv", "comparison.png", "frontier.png", "images.png"}
+    assert {name.partition("-")[0] for name in names - tables} == {"tiny", "other"}
+    assert tables < names
+
+
+def test_compare_runs_each_seed_and_says_who_beats_whom(run, digits, tiny):
+    tz.register_backbone("other", tz.backbone_info(tiny).builder, minimum_size=8)
+    code, out, _ = run("compare", tiny, "other", *digits, "--seeds", "0,1", "--no-lint")
+    assert code == 0
+    assert "seeds 0, 1" in out
+    assert "distinguishable" in out or "beats" in out
+
+
+def test_compare_ends_with_1_where_a_run_failed(run, digits, tiny, monkeypatch):
+    def fail(*args, **given):
+        raise MemoryError("no memory left")
+
+    monkeypatch.setattr("transferzoo.runs.train", fail)
+    code, out, _ = run("compare", tiny, *digits)
+    assert code == 1
+    assert "failed: tiny, seed 0: MemoryError: no memory left" in out
+
+
+@pytest.mark.parametrize("seeds", ["0;1", "a", "0,,1"])
+def test_seeds_are_numbers_with_commas(run, digits, tiny, seeds):
+    code, _, err = run("compare", tiny, *digits, "--seeds", seeds)
+    assert code == 2
+    assert "seeds must be whole numbers with commas, such as 0,1,2" in err
+
+
+def test_a_saved_study_is_shown_with_its_verdicts_and_drawn(run, digits, tiny, tmp_path):
+    tz.register_backbone("other", tz.backbone_info(tiny).builder, minimum_size=8)
+    run("compare", tiny, "other", *digits, "--out", str(tmp_path / "study"))
+    picture = tmp_path / "frontier.png"
+    code, out, _ = run("study", "show", str(tmp_path / "study"), "--cost", "macs", "--out", str(picture))
+    assert code == 0
+    assert "not distinguishable" in out or "beats" in out
+    assert picture.stat().st_size > 5000
+
+
+def test_the_articles_study_leaves_its_ladder(run, tmp_path):
+    out = tmp_path / "audit"
+    data = ["-d", "digits", "--train-size", "40", "--test", "40"]
+    small = ["--image-size", "64", "-w", "none", "-e", "1", "--seeds", "0", "-q", "--out", str(out)]
+    code, said, _ = run("study", "article", "mobilenet_025", *data, *small)
+    assert code == 0
+    assert "7. the default recipe" in said
+    assert (out / "ladder-mobilenet_025.png").stat().st_size > 5000
+    assert (out / "ladder.md").read_text().count("| mobilenet_025 |") == 8
 
 
 def test_the_articles_faults_can_be_asked_for(run, tiny):

@@ -265,7 +265,10 @@ def test_the_command_lines_shown_name_commands_and_options_that_exist():
     ]
     assert len(shown) > 10
     for line in shown:
-        command = commands[line.split()[1]]
+        words = line.split()[1:]
+        command = commands[words[0]]
+        if subcommands := getattr(command, "commands", None):
+            command = subcommands[words[1]]
         known = {option for parameter in command.params for option in parameter.opts}
         assert set(re.findall(r"(?<= )--?[a-z][a-z-]*", line)) - {"--help"} <= known, line
 

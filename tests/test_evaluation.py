@@ -40,6 +40,25 @@ def counted(y_true, y_prob, top_k):
         "macro_f1": sum(f1s) / len(f1s),
         "log_loss": -sum(math.log(row[t] / sum(row)) for t, row in zip(y_true, y_prob, strict=True)) / n,
     }
+    hits = sum(t == g for t, g in zip(y_true, guesses, strict=True))
+    z = 1.959963984540054
+    centre, spread = hits + z * z / 2, z * math.sqrt(hits * (n - hits) / n + z * z / 4)
+    metrics["accuracy_low"], metrics["accuracy_high"] = (
+        (centre + side * spread) / (n + z * z) for side in (-1, 1)
+    )
+    metrics["brier_score"] = (
+        sum((row[c] - (c == t)) ** 2 for t, row in zip(y_true, y_prob, strict=True) for c in range(k)) / n
+    )
+    sure = [(max(row), t == g) for t, g, row in zip(y_true, guesses, y_prob, strict=True)]
+    ranks = [sum(other < one for other, _ in sure) for one, _ in sure]
+    for name, places in (
+        ("ece", [math.ceil(one * 15) for one, _ in sure]),
+        ("ece_equal_mass", [rank * 15 // n for rank in ranks]),
+    ):
+        gaps = dict.fromkeys(places, 0.0)
+        for place, (one, right) in zip(places, sure, strict=True):
+            gaps[place] += (right - one) / n
+        metrics[name] = sum(abs(gap) for gap in gaps.values())
     if k > top_k:
         metrics[f"top{top_k}_accuracy"] = sum(t in best for t, best in zip(y_true, ranked, strict=True)) / n
     return metrics
@@ -80,6 +99,57 @@ def test_classes_absent_from_the_truth_raise_no_warning():
         per_class(np.zeros(20, int), y_prob)
         confusion(np.zeros(20, int), y_prob, normalize="true")
     assert metrics["balanced_accuracy"] == metrics["accuracy"]
+
+
+@pytest.mark.parametrize("k", [2, 12])
+def test_the_log_loss_is_scikit_learn_s(k):
+    from sklearn.metrics import log_loss
+
+    y_true, y_prob = probabilities(4, 300, k)
+    y_prob[:5] = np.eye(k)[0]
+    expected = log_loss(y_true, y_prob, labels=range(k))
+    assert evaluate(y_true, y_prob)["log_loss"] == pytest.approx(expected, rel=1e-12)
+
+
+def test_equal_probabilities_count_the_lower_class_first():
+    y_prob = np.array([[0.2, 0.4, 0.2, 0.2]])
+    top_two = [evaluate([c], y_prob, top_k=2)["top2_accuracy"] for c in range(4)]
+    assert top_two == [1.0, 1.0, 0.0, 0.0]
+
+
+def test_calibrated_metrics_are_of_the_test_images_at_the_temperature_of_the_others():
+    from transferzoo.calibration import apply_temperature, fit_temperature
+
+    y_true, y_prob = probabilities(0, 400, 4, sharpness=1.0)
+    told = apply_temperature(y_prob, 0.4)
+    y_held, held = probabilities(1, 300, 4, sharpness=1.0)
+    metrics = evaluate(y_true, told, validation=(y_held, apply_temperature(held, 0.4)))
+    assert metrics["temperature"] == fit_temperature(y_held, apply_temperature(held, 0.4))
+    mended = evaluate(y_true, apply_temperature(told, metrics["temperature"]))
+    for name in ("log_loss", "brier_score", "ece", "ece_equal_mass"):
+        assert metrics[f"calibrated_{name}"] == pytest.approx(mended[name])
+        assert metrics[f"calibrated_{name}"] < metrics[name]
+    assert metrics["accuracy"] == mended["accuracy"]
+
+
+def test_without_validation_images_nothing_is_said_of_calibrated_probabilities():
+    metrics = evaluate(*probabilities(0, 20, 3))
+    assert [name for name in metrics if "calibrated" in name or name == "temperature"] == []
+
+
+@pytest.mark.parametrize(
+    ("validation", "words"),
+    [
+        (([0], [[0.5, 0.3, 0.2]]), ["validation[1]", "2 classes", "(1, 3)"]),
+        (([0, 1], [[0.5, 0.5]]), ["validation[0]", "2 entries"]),
+        (([0], [[5.0, -4.0]]), ["validation[1]", "softmax"]),
+        ([[0.5, 0.5]], ["validation", "a pair"]),
+    ],
+)
+def test_validation_arrays_that_do_not_fit_are_named(validation, words):
+    with pytest.raises(InvalidInputError) as caught:
+        evaluate([0], [[0.5, 0.5]], validation=validation)
+    assert [word for word in words if word not in str(caught.value)] == []
 
 
 @pytest.mark.parametrize(("k", "present"), [(5, False), (6, True)])
@@ -215,7 +285,9 @@ def loaded_after(statement):
 
 
 def test_the_judging_wing_starts_without_keras_matplotlib_or_sklearn():
-    loaded = loaded_after("import transferzoo.evaluation, transferzoo.plots, transferzoo.results")
+    loaded = loaded_after(
+        "import transferzoo.evaluation, transferzoo.plots, transferzoo.results, transferzoo.statistics"
+    )
     assert not {"keras", "tensorflow", "matplotlib", "sklearn"} & set(loaded)
 
 

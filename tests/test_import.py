@@ -18,6 +18,7 @@ import transferzoo as tz
 tz.list_backbones(), tz.list_heads(), tz.list_datasets(), tz.list_recipes(), dir(tz)
 tz.backbone_info("resnet50"), tz.head_info("linear"), tz.dataset_info("cifar10"), tz.recipe_info("article")
 tz.Head, tz.Recipe, tz.Phase, tz.Augmentation, tz.Dataset, tz.Backbone, tz.errors, tz.evaluation
+tz.Result, tz.Study, tz.statistics, tz.calibration, tz.verify, tz.diff, tz.studies
 """
 
 # From the ground up: a room imports only from rooms that stand before it.
@@ -57,12 +58,65 @@ MAKING = [
     "optimizers",
     "solving",
     "training",
+    "macs",
     "costs",
+    "findings",
+    "duplicates",
+    "data_checks",
+    "model_checks",
+    "recipe_checks",
+    "checks",
 ]
-JUDGING = ["evaluation", "plots", "results"]
-COMMANDS = ["cli.options", "cli.output", "cli.app", "cli.looking", "cli.training", "cli.__main__"]
-ORDER = [*GROUND, *MAKING, *JUDGING, "runs", "rate_finder", "studies.study", *COMMANDS]
-PACKAGES = ["", "backbones", "data", "recipes", "studies", "cli"]
+JUDGING = [
+    "prediction_checks",
+    "calibration",
+    "evidence",
+    "variation",
+    "proportions",
+    "evaluation",
+    "frontier",
+    "statistics",
+    "plots.axes",
+    "plots.curves",
+    "plots.matrices",
+    "plots.pictures",
+    "plots.rungs",
+    "plots.scores",
+    "results",
+    "discrepancies",
+    "saved_files",
+    "comparison_files",
+    "verification",
+    "pairing",
+    "differences",
+]
+MEETING = [
+    "runs",
+    "advice",
+    "rate_finder",
+    "studies.failures",
+    "studies.conditions",
+    "studies.choosing",
+    "studies.study",
+    "studies.comparing",
+    "studies.named",
+    "studies.ranking",
+    "studies.transferability",
+]
+COMMANDS = [
+    "cli.options",
+    "cli.output",
+    "cli.app",
+    "cli.looking",
+    "cli.training",
+    "cli.checking",
+    "cli.records",
+    "cli.ranking",
+    "cli.studies",
+    "cli.__main__",
+]
+ORDER = [*GROUND, *MAKING, *JUDGING, *MEETING, *COMMANDS]
+PACKAGES = ["", "backbones", "data", "plots", "recipes", "studies", "cli"]
 
 
 def loaded_after(code):

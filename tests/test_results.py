@@ -91,7 +91,7 @@ class TestSaving:
 
         run = json.loads((folder / "run.json").read_text("utf-8"), parse_constant=refuse)
         assert list(run) == sorted(run)
-        assert (run["format"], run["kind"]) == (1, "transferzoo run")
+        assert (run["format"], run["kind"]) == (2, "transferzoo run")
         assert run["metrics"] == {"accuracy": None}
 
     def test_numbers_that_are_not_finite_read_back_as_nan(self, tmp_path):
@@ -199,13 +199,49 @@ class TestLoading:
             Result.load(saved)
 
     def test_a_newer_format_says_to_upgrade(self, saved):
-        rewrite(saved, format=2)
+        rewrite(saved, format=3)
         with pytest.raises(RecordError, match="written by a newer transferzoo"):
             Result.load(saved)
+
+    def test_a_run_of_the_first_format_is_read(self, saved):
+        rewrite(saved, format=1)
+        with np.load(saved / "predictions.npz") as arrays:
+            kept = {name: arrays[name] for name in ("y_true", "y_prob")}
+        np.savez(saved / "predictions.npz", **kept)
+        assert Result.load(saved).index.tolist() == list(range(len(kept["y_true"])))
+
+    def test_where_the_test_images_stood_and_the_validation_predictions_are_kept(self, tmp_path):
+        made = make_result(
+            index=np.array([7, 3, 5, 1]),
+            validation_true=np.array([2, 0]),
+            validation_prob=np.array([[0.1, 0.2, 0.7], [0.8, 0.1, 0.1]]),
+            provenance={"hashes": {"data": "0f"}},
+        )
+        read = Result.load(made.save(tmp_path / "run"))
+        assert read.index.tolist() == [7, 3, 5, 1]
+        assert read.validation_prob.shape == (2, 3)
+        assert read.provenance == {"hashes": {"data": "0f"}}
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"index": np.array([1, 2])}, "index must be whole numbers"),
+            ({"validation_true": np.array([0])}, "given together with validation_true"),
+            (
+                {"validation_true": np.array([0]), "validation_prob": np.ones((1, 2))},
+                r"validation_prob must be of shape \(m, 3\)",
+            ),
+        ],
+    )
+    def test_a_result_of_parts_that_do_not_belong_together_is_refused(self, changes, words):
+        with pytest.raises(InvalidInputError, match=words):
+            make_result(**changes)
 
     @pytest.mark.parametrize(
         "changes",
         [
+            {"settings": []},
+            {"provenance": "none"},
             {"kind": "another tool's run"},
             {"format": "1"},
             {"class_names": ["cat"]},
@@ -258,8 +294,9 @@ class TestLoading:
 class TestRecord:
     def test_a_row_begins_with_what_is_compared_and_holds_every_number(self):
         row = make_result().row()
-        assert list(row)[:7] == [
+        assert list(row)[:8] == [
             "model",
+            "seed",
             "accuracy",
             "parameters",
             "size_bytes",

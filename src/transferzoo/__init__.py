@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from transferzoo.version import __version__
 
 if TYPE_CHECKING:
-    from transferzoo import errors, evaluation, heads, plots
+    from transferzoo import calibration, errors, evaluation, heads, plots, statistics, studies
+    from transferzoo.advice import lint
     from transferzoo.backbones.backbone import Backbone, Preprocessing, Weights
     from transferzoo.backbones.catalog import backbone_info, list_backbones, register_backbone
     from transferzoo.data.augmentation import Augmentation
@@ -21,11 +22,14 @@ if TYPE_CHECKING:
     from transferzoo.data.dataset import Dataset, from_arrays
     from transferzoo.data.folder import from_directory
     from transferzoo.data.stream import from_batches
+    from transferzoo.differences import diff
     from transferzoo.errors import TransferZooError
     from transferzoo.evaluation import evaluate
     from transferzoo.feature_store import FeatureStore
     from transferzoo.features import extract_features
+    from transferzoo.findings import Finding
     from transferzoo.heads import Head, head_info, list_heads, register_head
+    from transferzoo.macs import count_macs
     from transferzoo.models import build
     from transferzoo.rate_finder import RateCurve, find_learning_rate
     from transferzoo.recipes.catalog import list_recipes, recipe_info, register_recipe
@@ -33,17 +37,23 @@ if TYPE_CHECKING:
     from transferzoo.recipes.recipe import Recipe
     from transferzoo.results import Result
     from transferzoo.runs import fit_and_evaluate
-    from transferzoo.studies.study import Study, compare
+    from transferzoo.studies.comparing import compare
+    from transferzoo.studies.ranking import Ranking
+    from transferzoo.studies.study import Study
+    from transferzoo.studies.transferability import rank
+    from transferzoo.verification import verify
 
 _ROOMS = {
     "Augmentation": "data.augmentation",
     "Backbone": "backbones.backbone",
     "Dataset": "data.dataset",
     "FeatureStore": "feature_store",
+    "Finding": "findings",
     "Head": "heads",
     "Phase": "recipes.phase",
     "Plateau": "recipes.phase",
     "Preprocessing": "backbones.backbone",
+    "Ranking": "studies.ranking",
     "RateCurve": "rate_finder",
     "Recipe": "recipes.recipe",
     "Result": "results",
@@ -52,8 +62,10 @@ _ROOMS = {
     "Weights": "backbones.backbone",
     "backbone_info": "backbones.catalog",
     "build": "models",
-    "compare": "studies.study",
+    "compare": "studies.comparing",
+    "count_macs": "macs",
     "dataset_info": "data.catalog",
+    "diff": "differences",
     "evaluate": "evaluation",
     "extract_features": "features",
     "find_learning_rate": "rate_finder",
@@ -62,28 +74,33 @@ _ROOMS = {
     "from_batches": "data.stream",
     "from_directory": "data.folder",
     "head_info": "heads",
+    "lint": "advice",
     "list_backbones": "backbones.catalog",
     "list_datasets": "data.catalog",
     "list_heads": "heads",
     "list_recipes": "recipes.catalog",
     "load_dataset": "data.catalog",
+    "rank": "studies.transferability",
     "recipe_info": "recipes.catalog",
     "register_backbone": "backbones.catalog",
     "register_dataset": "data.catalog",
     "register_head": "heads",
     "register_recipe": "recipes.catalog",
+    "verify": "verification",
 }
-_MODULES = ("errors", "evaluation", "heads", "plots")
+_MODULES = ("calibration", "errors", "evaluation", "heads", "plots", "statistics", "studies")
 
 __all__ = [
     "Augmentation",
     "Backbone",
     "Dataset",
     "FeatureStore",
+    "Finding",
     "Head",
     "Phase",
     "Plateau",
     "Preprocessing",
+    "Ranking",
     "RateCurve",
     "Recipe",
     "Result",
@@ -93,8 +110,11 @@ __all__ = [
     "__version__",
     "backbone_info",
     "build",
+    "calibration",
     "compare",
+    "count_macs",
     "dataset_info",
+    "diff",
     "errors",
     "evaluate",
     "evaluation",
@@ -106,17 +126,22 @@ __all__ = [
     "from_directory",
     "head_info",
     "heads",
+    "lint",
     "list_backbones",
     "list_datasets",
     "list_heads",
     "list_recipes",
     "load_dataset",
     "plots",
+    "rank",
     "recipe_info",
     "register_backbone",
     "register_dataset",
     "register_head",
     "register_recipe",
+    "statistics",
+    "studies",
+    "verify",
 ]
 
 

@@ -8,104 +8,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from transferzoo.calibration import (
+    SMALLEST,
+    apply_temperature,
+    brier_score,
+    expected_calibration_error,
+    fit_temperature,
+)
 from transferzoo.errors import check_count, invalid
-
-# bfloat16 rounds each probability by up to 1 part in 512, so a row of them may miss 1 by 0.002;
-# float32 softmax stays within 1e-5. Logits, percentages and unscaled scores miss it by far more.
-ROW_SUM_TOLERANCE = 5e-3
-
-NORMALIZE = ("true", "pred", "all")
-
-
-def check_labels(
-    argument: str, labels: ArrayLike, *, num_classes: int | None = None, length: int | None = None
-) -> NDArray[np.int64]:
-    """Return class numbers as int64, shape (n,), or raise saying what is wrong with `argument`."""
-    array = np.asarray(labels)
-    accepted = "whole numbers, one for each image, shape (n,)"
-    if array.ndim != 1:
-        remedy = ""
-        if array.ndim == 2:
-            remedy = (
-                f"Pass {argument}.ravel()."
-                if array.shape[1] == 1
-                else f"If it is one-hot, pass {argument}.argmax(axis=1)."
-            )
-        raise invalid(argument, accepted, Found(f"shape {array.shape}"), remedy=remedy)
-    if array.size == 0:
-        raise invalid(argument, accepted + ", with one or more images", Found("no images"))
-    if not np.issubdtype(array.dtype, np.integer):
-        raise invalid(
-            argument, accepted, Found(f"dtype {array.dtype}"), remedy=f"Pass {argument}.astype('int64')."
-        )
-    if length is not None and len(array) != length:
-        raise invalid(argument, f"as long as the predictions, {length}", Found(f"{len(array)} entries"))
-    low, high = int(array.min()), int(array.max())
-    if low < 0 or (num_classes is not None and high >= num_classes):
-        top = "" if num_classes is None else f" to {num_classes - 1}"
-        raise invalid(argument, f"class numbers from 0{top}", Found(f"values from {low} to {high}"))
-    return array.astype(np.int64, copy=False)
-
-
-def check_probabilities(y_prob: ArrayLike, *, argument: str = "y_prob") -> NDArray[np.float64]:
-    """Return probabilities as float64, shape (n, k), or raise saying what is wrong with them."""
-    accepted = "class probabilities, shape (n, k) with two or more classes, each row summing to 1"
-    raw = np.asarray(y_prob)
-    if raw.ndim != 2 or raw.shape[0] == 0 or raw.shape[1] < 2:
-        remedy = ""
-        if raw.ndim == 1 or (raw.ndim == 2 and raw.shape[1] == 1):
-            remedy = "For two classes pass both columns: numpy.stack([1 - p, p], axis=1)."
-        raise invalid(argument, accepted, Found(f"shape {raw.shape}"), remedy=remedy)
-    try:
-        array = raw.astype(np.float64)
-    except (TypeError, ValueError):
-        raise invalid(argument, accepted, Found(f"dtype {raw.dtype}")) from None
-    if not np.isfinite(array).all():
-        row = int(np.flatnonzero(~np.isfinite(array).all(axis=1))[0])
-        raise invalid(
-            argument,
-            accepted,
-            Found(f"NaN or infinity, first in row {row}"),
-            remedy="The model may have diverged; try a lower learning rate.",
-        )
-    sums = array.sum(axis=1)
-    worst = int(np.abs(sums - 1).argmax())
-    if array.min() < 0 or abs(sums[worst] - 1) > ROW_SUM_TOLERANCE:
-        found = (
-            f"a value of {array.min():.4g}" if array.min() < 0 else f"row {worst} with sum {sums[worst]:.6g}"
-        )
-        raise invalid(argument, accepted, Found(found), remedy="If these are logits, pass their softmax.")
-    return array
-
-
-def check_class_names(class_names: Sequence[str] | None, num_classes: int) -> tuple[str, ...]:
-    """Return one name for each class; without `class_names`, its number."""
-    if class_names is None:
-        return tuple(str(number) for number in range(num_classes))
-    if isinstance(class_names, str) or len(class_names) != num_classes:
-        raise invalid("class_names", f"{num_classes} names, one for each class", class_names)
-    return tuple(str(name) for name in class_names)
-
-
-def check_normalize(normalize: str | None) -> str | None:
-    """Return `normalize`, or raise with the nearest accepted value."""
-    if normalize is not None and normalize not in NORMALIZE:
-        raise invalid("normalize", "None, 'true', 'pred' or 'all'", normalize, candidates=NORMALIZE)
-    return normalize
-
-
-class Found:
-    """A description that an error shows where it would show a value's repr."""
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-
-    def __repr__(self) -> str:
-        return self.text
+from transferzoo.prediction_checks import (
+    Found,
+    check_class_names,
+    check_labels,
+    check_normalize,
+    check_probabilities,
+)
+from transferzoo.proportions import wilson_interval
 
 
 def evaluate(
-    y_true: ArrayLike, y_prob: ArrayLike, *, class_names: Sequence[str] | None = None, top_k: int = 5
+    y_true: ArrayLike,
+    y_prob: ArrayLike,
+    *,
+    class_names: Sequence[str] | None = None,
+    top_k: int = 5,
+    validation: tuple[ArrayLike, ArrayLike] | None = None,
 ) -> dict[str, float]:
     """Metrics of a classifier, from the true classes and the probabilities that it gave.
 
@@ -120,12 +47,20 @@ def evaluate(
         The ``k`` names. They do not change the numbers; their count is checked.
     top_k : int, default 5
         Guesses allowed in ``"top{k}_accuracy"``. The key is there only when there are more classes.
+    validation : pair of arrays, optional
+        True classes and probabilities of the validation images, on which a temperature is fitted; shapes
+        (m,) and (m, k). Without it nothing is said of calibrated probabilities.
 
     Returns
     -------
     dict of str to float
         ``accuracy``, ``balanced_accuracy``, ``macro_f1`` and ``top5_accuracy``, fractions in ``[0, 1]``;
-        ``log_loss`` in nats, where a probability of 0 counts as 2.2e-16 and so costs 36.04 at most.
+        ``accuracy_low`` and ``accuracy_high``, its 95 % interval (Wilson); ``log_loss`` in nats, where a
+        probability of 0 counts as 2.2e-16 and so costs 36.04 at most; ``brier_score`` in ``[0, 2]``;
+        ``ece`` and ``ece_equal_mass``, the expected calibration error in 15 bins of equal width and of equal
+        mass, in ``[0, 1]``. With `validation` also ``temperature``, and ``calibrated_log_loss``,
+        ``calibrated_brier_score``, ``calibrated_ece`` and ``calibrated_ece_equal_mass`` of the test images'
+        probabilities at that temperature.
         Balanced accuracy averages over the classes found in `y_true`, macro F1 over those found in
         `y_true` or predicted. Equal probabilities rank the lower class first.
 
@@ -136,7 +71,8 @@ def evaluate(
 
     References
     ----------
-    Brodersen et al. (2010), The balanced accuracy and its posterior distribution, ICPR.
+    Brodersen et al. (2010), The balanced accuracy and its posterior distribution, ICPR. For the others see
+    `calibration` and `statistics.wilson_interval`.
 
     Examples
     --------
@@ -144,7 +80,7 @@ def evaluate(
     >>> metrics["accuracy"], round(metrics["log_loss"], 4)
     (0.75, 0.4004)
     """
-    from sklearn.metrics import accuracy_score, f1_score, log_loss, recall_score
+    from sklearn.metrics import f1_score, recall_score
 
     probabilities = check_probabilities(y_prob)
     n, num_classes = probabilities.shape
@@ -159,16 +95,48 @@ def evaluate(
     # class is predicted that y_true does not hold
     recalls = recall_score(truth, guesses, labels=np.unique(truth), average=None, zero_division=0)
     metrics = {
-        "accuracy": float(accuracy_score(truth, guesses)),
+        "accuracy": float((guesses == truth).mean()),
         "balanced_accuracy": float(np.mean(recalls)),
         "macro_f1": float(f1_score(truth, guesses, labels=every, average="macro", zero_division=np.nan)),
-        "log_loss": float(log_loss(truth, scaled, labels=every)),
+        **_losses(truth, scaled),
     }
     if num_classes > top_k:
         # top_k_accuracy_score breaks ties the other way from argmax: top-5 could fall below accuracy
-        ranked = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
-        metrics[f"top{top_k}_accuracy"] = float((ranked == truth[:, None]).any(axis=1).mean())
+        of_truth = probabilities[np.arange(n), truth][:, None]
+        before = (probabilities > of_truth).sum(axis=1)
+        before += ((probabilities == of_truth) & (every < truth[:, None])).sum(axis=1)
+        metrics[f"top{top_k}_accuracy"] = float((before < top_k).mean())
+    low, high = wilson_interval(int((guesses == truth).sum()), n)
+    metrics |= {"accuracy_low": float(low), "accuracy_high": float(high)}
+    if validation is not None:
+        temperature = _validation_temperature(validation, num_classes)
+        after = _losses(truth, apply_temperature(scaled, temperature))
+        metrics["temperature"] = temperature
+        metrics |= {f"calibrated_{name}": value for name, value in after.items()}
     return metrics
+
+
+def _validation_temperature(validation: tuple[ArrayLike, ArrayLike], num_classes: int) -> float:
+    if not isinstance(validation, tuple | list) or len(validation) != 2:
+        raise invalid("validation", "a pair: true classes, and probabilities", validation)
+    probabilities = check_probabilities(validation[1], argument="validation[1]")
+    if probabilities.shape[1] != num_classes:
+        raise invalid(
+            "validation[1]", f"of {num_classes} classes, like y_prob", Found(f"shape {probabilities.shape}")
+        )
+    truth = check_labels("validation[0]", validation[0], num_classes=num_classes, length=len(probabilities))
+    return fit_temperature(truth, probabilities)
+
+
+def _losses(truth: NDArray[np.int64], probabilities: NDArray[np.float64]) -> dict[str, float]:
+    # scikit-learn's log loss, without its table of ones and zeros
+    of_truth = np.clip(probabilities[np.arange(len(truth)), truth], SMALLEST, 1 - SMALLEST)
+    return {
+        "log_loss": float(-np.log(of_truth).mean()),
+        "brier_score": brier_score(truth, probabilities),
+        "ece": expected_calibration_error(truth, probabilities),
+        "ece_equal_mass": expected_calibration_error(truth, probabilities, strategy="equal_mass"),
+    }
 
 
 def predicted_classes(y_prob: ArrayLike) -> NDArray[np.int64]:

@@ -35,6 +35,7 @@ from transferzoo.preprocessing import (
     check_input_shape,
     choose_image_size,
 )
+from transferzoo.progress import Progress
 
 logger = logging.getLogger("transferzoo.models")
 
@@ -89,7 +90,7 @@ def build(
     stem: str = "original",
     output_stride: int | None = None,
     seed: int | None = None,
-    progress: Any = None,
+    progress: Progress | None = None,
 ) -> keras.Model:
     """Build one plain Keras model, from 0-255 pixels to class probabilities.
 
@@ -132,7 +133,7 @@ def build(
     seed : int, optional
         Makes the random weights repeatable.
     progress : Progress, optional
-        Shows a download.
+        Shows a download. Default: a bar if standard error is a terminal.
 
     Returns
     -------
@@ -264,14 +265,14 @@ def check_build(
     pretrained = weights is not None
     size = choose_image_size(backbone, input_shape, image_size, pretrained=pretrained)
     if stem != "original" or output_stride is not None:
-        with _generators_kept():
+        with generators_kept():
             network = _build_network(backbone, size)
         strides = plan_strides(network, stem=stem, output_stride=output_stride, name=backbone.name)
         size = choose_image_size(
             backbone, input_shape, image_size, pretrained=pretrained, stem_factor=strides.stem_factor
         )
     if trainable not in ("all", "none") and not trainable.startswith("top:"):
-        with _generators_kept():
+        with generators_kept():
             set_trainable(_build_network(backbone, size), trainable)
     return size
 
@@ -340,13 +341,14 @@ def seeded(seed: int | None) -> Iterator[None]:
     if seed is None:
         yield
         return
-    with _generators_kept():
+    with generators_kept():
         keras.utils.set_random_seed(check_count("seed", seed, 0))
         yield
 
 
 @contextlib.contextmanager
-def _generators_kept() -> Iterator[None]:
+def generators_kept() -> Iterator[None]:
+    """Leave the random generators as they are found, whatever the block draws."""
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         yield
@@ -397,14 +399,14 @@ def _build_strided(
     def planned(network: keras.Model) -> StridePlan:
         return plan_strides(network, stem=stem, output_stride=output_stride, name=backbone.name)
 
-    with _generators_kept():
+    with generators_kept():
         factor = planned(_build_network(backbone, size)).stem_factor
     # behind its stem this one has maps of the size that the changed one will have, and pads them so
     network = _build_network(backbone, (size[0] * factor, size[1] * factor))
     if weights_file is not None:
         load_weights(network, weights_file, backbone)
     # the copy's own random weights are not used, and must not change the head's
-    with _generators_kept():
+    with generators_kept():
         network = apply_strides(network, planned(network), (*size, 3))
     network.name = BACKBONE
     return network

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import json
 import math
 import re
@@ -19,13 +20,13 @@ from numpy.typing import NDArray
 
 from transferzoo import plots
 from transferzoo.errors import RecordError, invalid
-from transferzoo.evaluation import check_class_names, check_labels
 from transferzoo.files import folder_written_beside, refuse_full_folder
+from transferzoo.prediction_checks import check_class_names, check_labels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FORMAT = 1
+FORMAT = 2
 KIND = "transferzoo run"
 COST_WORDS = {
     "parameters": "{} parameters",
@@ -35,6 +36,7 @@ COST_WORDS = {
     "images_per_second": "predicts {} images/s",
 }
 RUN, HISTORY, PREDICTIONS, MODEL = "run.json", "history.csv", "predictions.npz", "model.keras"
+ARRAYS = ("index", "y_true", "y_prob", "validation_true", "validation_prob")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -44,9 +46,9 @@ class Result:
     Saved, it is a folder that needs neither this library nor Python to be read::
 
         mobilenet/
-            run.json            name, metrics, settings, costs, environment, class names
+            run.json            name, metrics, settings, costs, environment, provenance, class names
             history.csv         one line for each epoch
-            predictions.npz     y_true and y_prob
+            predictions.npz     index, y_true and y_prob; validation_true and validation_prob
             model.keras         the trained model; loads with Keras alone
 
     Attributes
@@ -70,6 +72,13 @@ class Result:
         ``images_per_second`` and more. What is unknown is NaN.
     environment : dict of str to str
         Versions, backend and device.
+    index : ndarray of int64, shape (n,)
+        Place of each image in the test split it was taken from; by default ``0`` to ``n - 1``.
+    validation_true, validation_prob : ndarray of int64, shape (m,), and of float32, shape (m, k), or None
+        The same for the validation images, which the temperature was fitted on.
+    provenance : dict
+        What does not change the outcome, or follows from it: ``call``, the call as it was made; ``hashes``
+        (SHA-256) of data, weights and the trained model; ``durations`` in seconds; when it ``started``.
     folder : Path or None
         Where it is saved.
 
@@ -105,6 +114,10 @@ class Result:
     settings: dict[str, Any]
     costs: dict[str, Any]
     environment: dict[str, str]
+    index: NDArray[np.int64] | None = None
+    validation_true: NDArray[np.int64] | None = None
+    validation_prob: NDArray[np.float32] | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
     folder: Path | None = None
     _model: Any = field(default=None, repr=False)
 
@@ -124,10 +137,33 @@ class Result:
             "settings": plain(self.settings),
             "costs": _numbers(self.costs),
             "environment": {str(key): str(value) for key, value in self.environment.items()},
+            "index": _index(self.index, n),
+            "provenance": plain(self.provenance),
             "folder": None if self.folder is None else Path(self.folder),
         }
+        if (self.validation_true is None) != (self.validation_prob is None):
+            raise invalid("validation_prob", "given together with validation_true", self.validation_prob)
+        if self.validation_prob is not None:
+            probabilities = np.asarray(self.validation_prob, dtype=np.float32)
+            if probabilities.ndim != 2 or probabilities.shape[1] != k:
+                raise invalid("validation_prob", f"of shape (m, {k}), as y_prob", probabilities.shape)
+            values["validation_prob"] = probabilities
+            labels: Any = self.validation_true
+            values["validation_true"] = check_labels(
+                "validation_true", labels, num_classes=k, length=len(probabilities)
+            )
         for key, value in values.items():
             object.__setattr__(self, key, value)
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """Whether each image was classified rightly: bool, shape (n,)."""
+        return np.asarray(self.y_prob.argmax(axis=1) == self.y_true)
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of random weights, order and augmentation, where it is on record."""
+        return self.settings.get("seed")
 
     @property
     def model(self) -> Any:
@@ -174,12 +210,12 @@ class Result:
         Returns
         -------
         dict
-            ``model``, ``accuracy``, ``parameters``, ``size_bytes``, ``train_seconds``,
+            ``model``, ``seed``, ``accuracy``, ``parameters``, ``size_bytes``, ``train_seconds``,
             ``images_per_second``, ``epochs``, then the other metrics and the other costs. What was not
             measured is NaN.
         """
         first = ("parameters", "size_bytes", "train_seconds", "images_per_second")
-        row = {"model": self.name, "accuracy": self.accuracy}
+        row = {"model": self.name, "seed": self.seed, "accuracy": self.accuracy}
         row |= {key: self.costs.get(key, math.nan) for key in first}
         row["epochs"] = self.epochs
         for table in (self.metrics, self.costs):
@@ -282,7 +318,10 @@ class Result:
         text = json.dumps(self._run(), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
         (part / RUN).write_text(text + "\n", encoding="utf-8")
         _write_history(part / HISTORY, self.history, self.epochs)
-        np.savez_compressed(part / PREDICTIONS, y_true=self.y_true, y_prob=self.y_prob)
+        arrays: dict[str, Any] = {"index": self.index, "y_true": self.y_true, "y_prob": self.y_prob}
+        if self.validation_prob is not None:
+            arrays |= {"validation_true": self.validation_true, "validation_prob": self.validation_prob}
+        np.savez_compressed(part / PREDICTIONS, **arrays)
         if model and self._model is not None:
             self._model.save(part / MODEL)
         elif model and self.folder is not None and (self.folder / MODEL).is_file():
@@ -297,6 +336,7 @@ class Result:
             "settings": self.settings,
             "costs": plain(self.costs),
             "environment": self.environment,
+            "provenance": self.provenance,
             "class_names": list(self.class_names),
             "epochs": self.epochs,
         }
@@ -322,20 +362,20 @@ class Result:
             names the file.
         """
         path = Path(folder).expanduser().absolute()
-        run = _read_run(path)
-        y_true, y_prob = _read_predictions(path)
-        history = _read_history(path)
+        run = read_run(path)
+        predictions = read_predictions(path)
+        history = read_history(path)
         try:
             result = cls(
                 name=run["name"],
                 metrics=run["metrics"],
                 history=history,
-                y_true=y_true,
-                y_prob=y_prob,
+                **predictions,
                 class_names=run["class_names"],
                 settings=run["settings"],
                 costs=run["costs"],
                 environment=run["environment"],
+                provenance=run.get("provenance", {}),
                 folder=path,
             )
         except KeyError as error:
@@ -369,6 +409,18 @@ def read_settings(folder: str | Path) -> dict[str, Any] | None:
     if not isinstance(run, dict) or run.get("kind") != KIND or not isinstance(run.get("settings"), dict):
         return None
     return run["settings"]
+
+
+def settings_hash(settings: Mapping[str, Any]) -> str:
+    """Return the SHA-256 that names a run: of its settings as sorted JSON.
+
+    Examples
+    --------
+    >>> settings_hash({"seed": 0})[:10]
+    'de7d7744cc'
+    """
+    text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def plain(value: Any) -> Any:
@@ -413,6 +465,13 @@ def _numbers(table: Mapping[str, Any]) -> dict[str, Any]:
     return {key: math.nan if value is None else value for key, value in values.items()}
 
 
+def _index(index: Any, count: int) -> NDArray[np.int64]:
+    array = np.arange(count) if index is None else np.asarray(index)
+    if array.shape != (count,) or array.dtype.kind not in "iu":
+        raise invalid("index", f"whole numbers, shape ({count},)", array.shape)
+    return array.astype(np.int64, copy=False)
+
+
 def _history(history: Mapping[str, Any]) -> dict[str, list[Any]]:
     lists: dict[str, list[Any]] = {}
     for key, values in history.items():
@@ -441,7 +500,8 @@ def _unreadable(folder: Path, file: str, why: str) -> RecordError:
     )
 
 
-def _read_run(folder: Path) -> dict[str, Any]:
+def read_run(folder: Path) -> dict[str, Any]:
+    """Return what ``run.json`` holds."""
     try:
         run = json.loads((folder / RUN).read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -458,27 +518,43 @@ def _read_run(folder: Path) -> dict[str, Any]:
             argument="folder",
             value=str(folder),
         )
-    if number != FORMAT:
+    for table in ("settings", "metrics", "costs", "environment", "provenance"):
+        if not isinstance(run.get(table, {}), dict):
+            raise _unreadable(folder, RUN, f"its entry '{table}' is no table")
+    if number not in (1, FORMAT):  # the first had neither index, validation predictions nor provenance
         raise _unreadable(folder, RUN, f"it has the unknown format {number!r}")
     return run
 
 
-def _read_predictions(folder: Path) -> tuple[NDArray[Any], NDArray[Any]]:
+def read_predictions(folder: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of ``predictions.npz``."""
     try:
         # given a path, np.load leaves the file open when the archive is damaged
         with (folder / PREDICTIONS).open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            y_true, y_prob = arrays["y_true"], arrays["y_prob"]
+            found = {name: arrays[name] for name in ARRAYS if name in arrays}
     except FileNotFoundError as error:
         raise _unreadable(folder, PREDICTIONS, "it is missing") from error
-    except KeyError as error:
-        raise _unreadable(folder, PREDICTIONS, "it does not hold both y_true and y_prob") from error
     except Exception as error:
         # zipfile, zlib and the array header each raise kinds of their own on damaged bytes
         raise _unreadable(folder, PREDICTIONS, f"it is damaged: {error}") from error
-    if y_true.dtype.kind not in "iu" or y_prob.dtype.kind != "f" or y_prob.shape[:1] != y_true.shape:
-        found = f"{y_true.dtype} {y_true.shape} and {y_prob.dtype} {y_prob.shape}"
-        raise _unreadable(folder, PREDICTIONS, f"its arrays do not belong together: {found}")
-    return y_true, y_prob
+    if not {"y_true", "y_prob"} <= set(found):
+        raise _unreadable(folder, PREDICTIONS, "it does not hold both y_true and y_prob")
+    for labels, probabilities in (("y_true", "y_prob"), ("validation_true", "validation_prob")):
+        true, prob = found.get(labels), found.get(probabilities)
+        if true is None and prob is None:
+            continue
+        if (
+            true is None
+            or prob is None
+            or true.dtype.kind not in "iu"
+            or prob.dtype.kind != "f"
+            or prob.shape[:1] != true.shape
+        ):
+            shapes = [f"{array.dtype} {array.shape}" for array in (true, prob) if array is not None]
+            raise _unreadable(
+                folder, PREDICTIONS, f"its arrays do not belong together: {' and '.join(shapes)}"
+            )
+    return found
 
 
 def _write_history(path: Path, history: Mapping[str, list[Any]], epochs: int) -> None:
@@ -492,7 +568,8 @@ def _write_history(path: Path, history: Mapping[str, list[Any]], epochs: int) ->
             writer.writerow([index + 1, *("" if entry != entry else entry for entry in entries)])
 
 
-def _read_history(folder: Path) -> dict[str, list[Any]]:
+def read_history(folder: Path) -> dict[str, list[Any]]:
+    """Return the columns of ``history.csv``."""
     try:
         with (folder / HISTORY).open(encoding="utf-8", newline="") as stream:
             header, *lines = csv.reader(stream)

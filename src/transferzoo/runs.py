@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
 import inspect
 import logging
+import os
 import platform
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -18,9 +21,11 @@ from transferzoo.backbones.backbone import Backbone
 from transferzoo.backbones.catalog import BACKBONES
 from transferzoo.backbones.weights import available_weights, locate_weights
 from transferzoo.checkpoints import Checkpoints, read_unfinished
-from transferzoo.costs import count_parameters, measure_throughput
+from transferzoo.checks import findings_for, log_findings
+from transferzoo.costs import PeakMemory, measure_costs
 from transferzoo.data.catalog import load_dataset
 from transferzoo.data.dataset import Dataset
+from transferzoo.differences import differing
 from transferzoo.errors import (
     DivergedError,
     InvalidInputError,
@@ -40,7 +45,7 @@ from transferzoo.progress import Progress, choose_progress
 from transferzoo.recipes.catalog import resolve_recipe
 from transferzoo.recipes.recipe import OPTIONS as RECIPE_OPTIONS
 from transferzoo.recipes.recipe import Recipe
-from transferzoo.results import Result, is_run, plain, read_settings
+from transferzoo.results import Result, is_run, plain, read_settings, settings_hash
 from transferzoo.solving import has_linear_head
 from transferzoo.training import plan, train
 
@@ -66,7 +71,13 @@ class RunPlan:
     seed: int
     out: Path | None
     settings: Mapping[str, Any]
+    call: Mapping[str, Any]
     keep_features: bool
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the settings: the same for the same run, wherever and whenever it is asked for."""
+        return settings_hash(self.settings)
 
     def finished(self) -> bool:
         """Tell whether the output folder holds this very run."""
@@ -83,6 +94,7 @@ def fit_and_evaluate(
     callbacks: Iterable[keras.callbacks.Callback] = (),
     save_model: bool = True,
     cache: bool = True,
+    lint: bool = True,
     verbose: bool | str | Progress = "auto",
     **options: Any,
 ) -> Result:
@@ -110,6 +122,8 @@ def fit_and_evaluate(
     cache : bool, default True
         Whether features of a frozen backbone are kept on disk, for other heads, seeds and recipes; see
         `FeatureStore`.
+    lint : bool, default True
+        Whether what `tz.lint` finds is said, each finding once a process, before the training begins.
     verbose : {"auto", True, False}, default "auto"
         Show progress; ``"auto"``: when standard error is a terminal.
     **options
@@ -145,6 +159,8 @@ def fit_and_evaluate(
     ['accuracy', 'balanced_accuracy']
     """
     run = plan_run(model, data, recipe=recipe, seed=seed, out=out, options=options, keep_features=cache)
+    if lint and not run.finished():
+        log_findings(findings_for(run))
     return execute(run, callbacks=callbacks, save_model=save_model, progress=choose_progress(verbose))
 
 
@@ -162,7 +178,7 @@ def plan_run(
 ) -> RunPlan:
     """Check a call and decide everything, before anything slow starts; downloads nothing."""
     seed = check_count("seed", seed, 0)
-    recipe = resolve_recipe(recipe)
+    given_recipe, recipe = recipe, resolve_recipe(recipe)
     build_options = {key: value for key, value in options.items() if key in BUILD_OPTIONS}
     recipe_options = {key: value for key, value in options.items() if key in RECIPE_OPTIONS}
     for option in options:
@@ -210,12 +226,20 @@ def plan_run(
         assert backbone is not None
         described = _check_build(backbone, build_options, data)
     target = None if out is None else Path(out).expanduser()
+    call = {
+        "model": model if isinstance(model, str) else f"keras.Model '{label}'",
+        "data": list(data.calls) or f"arrays named '{data.name}'",
+        "recipe": given_recipe if isinstance(given_recipe, str) else recipe.name,
+        "seed": seed,
+        "options": dict(options),
+    }
     settings = plain(
         {
             "model": described,
             "data": {
                 "name": data.name,
                 "sha256": data.content_hash(),
+                "test_sha256": data.test_hash,
                 "train": len(data.x_train),
                 "validation": len(data.x_validation),
                 "test": len(data.x_test),
@@ -236,6 +260,7 @@ def plan_run(
         seed=seed,
         out=target,
         settings=settings,
+        call=plain(call),
         keep_features=keep_features,
     )
     if target is not None and not run.finished():
@@ -258,6 +283,8 @@ def execute(
         logger.info("'%s' holds this run already; loaded", run.out)
         Checkpoints(run.out, run.settings).remove()
         return Result.load(run.out)
+    started = datetime.datetime.now(datetime.UTC)
+    clock = _Clock()
     model, data = run.model, run.data
     if model is None:
         assert run.backbone is not None
@@ -270,11 +297,12 @@ def execute(
             **run.build_options,
         )
     plan(model, data, run.recipe, seed=run.seed)
+    clock.lap("build")
     checkpoints = None
     if run.out is not None:
         checkpoints = Checkpoints(run.out, run.settings, environment())
         checkpoints.sweep()
-    with seeded(run.seed):
+    with seeded(run.seed), PeakMemory() as memory:
         try:
             trained = train(
                 model,
@@ -291,22 +319,42 @@ def execute(
             if checkpoints is not None:
                 checkpoints.remove()
             raise
-    outputs = predict(model, data.x_test, progress=progress)
-    y_prob = outputs if gives_probabilities(model, data.x_test) else softmax(outputs)
+    clock.lap("train")
+    y_prob = _probabilities(model, data.x_test, progress)
+    validation_prob = _probabilities(model, data.x_validation, progress)
+    clock.lap("predict")
+    costs = {**measure_costs(model, data.x_test), **memory.costs(), "train_seconds": trained.seconds}
+    clock.lap("measure")
+    settings = model_settings(model)
     result = Result(
         name=run.name,
-        metrics=evaluate(data.y_test, y_prob, class_names=data.class_names),
+        metrics=evaluate(
+            data.y_test,
+            y_prob,
+            class_names=data.class_names,
+            validation=(data.y_validation, validation_prob),
+        ),
         history=trained.history,
         y_true=data.y_test,
-        y_prob=y_prob.astype("float32"),
+        y_prob=y_prob,
         class_names=data.class_names,
         settings=dict(run.settings),
-        costs={
-            **count_parameters(model),
-            "train_seconds": trained.seconds,
-            **measure_throughput(model, data.x_test),
-        },
+        costs=costs,
         environment=environment(),
+        index=data.test_index,
+        validation_true=data.y_validation,
+        validation_prob=validation_prob,
+        provenance={
+            "call": run.call,
+            "hashes": {
+                "settings": run.digest,
+                "data": data.content_hash(),
+                "weights": settings.weights_sha256 if settings else None,
+                "trained_model": model_digest(model),
+            },
+            "durations": {**clock.seconds, "train": trained.seconds},
+            "started": started.isoformat(timespec="seconds"),
+        },
         _model=model,
     )
     if run.out is not None:
@@ -317,6 +365,21 @@ def execute(
     return result
 
 
+class _Clock:
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name], self._last = now - self._last, now
+
+
+def _probabilities(model: keras.Model, images: np.ndarray, progress: Progress) -> np.ndarray:
+    outputs = predict(model, images, progress=progress)
+    return (outputs if gives_probabilities(model, images) else softmax(outputs)).astype("float32")
+
+
 def softmax(logits: np.ndarray) -> np.ndarray:
     """Return probabilities of logits ``(n, k)``."""
     return np.asarray(keras.ops.convert_to_numpy(keras.ops.softmax(logits, axis=1)))
@@ -324,8 +387,14 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 def environment() -> dict[str, str]:
     """Return versions, backend and machine, for the record."""
-    packages = ("transferzoo", "keras", "tensorflow", "jax", "torch", "numpy", "scikit-learn")
-    found = {"python": platform.python_version(), "backend": keras.backend.backend()}
+    packages = ("transferzoo", "keras", "tensorflow", "jax", "torch", "numpy", "scipy", "scikit-learn")
+    found = {
+        "python": platform.python_version(),
+        "backend": keras.backend.backend(),
+        "devices": ", ".join(keras.distribution.list_devices()),
+        "cores": str(os.cpu_count()),
+        "dtype_policy": keras.config.dtype_policy().name,
+    }
     for package in packages:
         try:
             found[package] = metadata.version(package)
@@ -396,27 +465,17 @@ def _refuse_other_run(folder: Path, settings: Mapping[str, Any]) -> None:
         refuse_full_folder(folder)
         return
     held = unfinished or read_settings(folder) or {}
-    differing = "; ".join(sorted(_differences(held, settings))) or "its results"
+    apart = [_set_apart(*each) for each in differing(held, settings)]
+    words = "; ".join(sorted(apart)) or "its results"
     raise OutputExistsError(
         f"'{folder}' holds another {'unfinished ' if unfinished else ''}run; nothing in it was touched. "
-        f"It differs in {differing}. Choose another folder, or move it away first.",
+        f"It differs in {words}. Choose another folder, or move it away first.",
         argument="out",
         value=str(folder),
     )
 
 
-def _differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
-    """Name the settings that differ, with both values where they are short."""
-    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        return [
-            found
-            for key in {**ours, **theirs}
-            for found in _differences(ours.get(key), theirs.get(key), f"{path}.{key}".lstrip("."))
-        ]
-    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
-        pairs = enumerate(zip(ours, theirs, strict=True))
-        return [found for i, (a, b) in pairs for found in _differences(a, b, f"{path}[{i}]")]
-    if ours == theirs:
-        return []
-    values = f"{ours!r} there, {theirs!r} here"
-    return [f"{path} ({values})" if len(values) <= 80 else path]
+def _set_apart(path: str, there: Any, here: Any) -> str:
+    """Name a setting that differs, with both values where they are short."""
+    values = f"{there!r} there, {here!r} here"
+    return f"{path} ({values})" if len(values) <= 80 else path

@@ -1,20 +1,16 @@
-"""Several models on the same footing, and the study that they make."""
+"""A study of runs: its tables, its verdicts, and what it chooses."""
 
 import csv
 import io
+import re
+import sys
 
 import numpy as np
 import pytest
 
 import transferzoo as tz
-from transferzoo.errors import (
-    InvalidInputError,
-    OutputExistsError,
-    RecordError,
-    UnknownNameError,
-    UnknownOptionError,
-    WeightsError,
-)
+from transferzoo.errors import InvalidInputError, RecordError, UnknownNameError
+from transferzoo.studies.failures import Failure
 
 
 def result(name, accuracy, **costs):
@@ -37,6 +33,8 @@ def result(name, accuracy, **costs):
             "size_bytes": 4_938_268,
             "train_seconds": 12.3,
             "images_per_second": 1500.0,
+            "macs": 569e6,
+            "latency_ms": 7.5,
             **costs,
         },
         environment={},
@@ -49,24 +47,6 @@ def study():
     return tz.Study(results=(result("small", 0.5), result("a|b", 0.9, extra=3)))
 
 
-@pytest.fixture
-def compare(tiny, quick, tiny_digits):
-    """Compare short runs."""
-
-    def make(models, data=tiny_digits, **options):
-        named = isinstance(models, str | list) or all(isinstance(value, str) for value in models.values())
-        options = {"recipe": quick, "save_model": False, **({"weights": None} if named else {}), **options}
-        return tz.compare(models, data, **options)
-
-    return make
-
-
-@pytest.fixture
-def watched(monkeypatch):
-    """Fails the test if a training begins."""
-    monkeypatch.setattr("transferzoo.runs.train", lambda *args, **kwargs: pytest.fail("a training began"))
-
-
 # --- reading a study
 
 
@@ -77,18 +57,18 @@ def test_the_table_has_the_best_accuracy_first(study):
 
 def test_the_table_shows_what_each_run_cost_with_units(study):
     _, rows = study.table()
-    assert rows[0][2:] == ["1.23 M", "4.9 MB", "12 s", "2", "1,500 images/s"]
+    assert rows[0][3:] == ["1.23 M", "0.569", "4.9 MB", "12 s", "7.5 ms"]
 
 
 def test_the_text_ends_with_what_was_compared_and_on_what(study):
-    assert str(study).splitlines()[-1] == (
+    assert str(study).splitlines()[4] == (
         "pets: 60 training, 20 validation, 10 test images; recipe 'default', seed 4"
     )
 
 
 def test_the_text_stands_in_columns(study):
-    header, rule, first, second, _ = str(study).splitlines()
-    end = header.index("test accuracy") + len("test accuracy")
+    header, rule, first, second, *_ = str(study).splitlines()
+    end = header.index("accuracy") + len("accuracy")
     assert [line[:end].endswith(text) for line, text in ((first, "90.0%"), (second, "50.0%"))] == [True, True]
     assert set(rule) == {"─", " "}
 
@@ -101,8 +81,8 @@ def test_the_caption_says_when_a_study_is_faithful():
 
 def test_markdown_has_as_many_cells_in_every_line(study):
     lines = study.to_markdown().splitlines()
-    assert {line.replace("\\|", "").count("|") for line in lines} == {8}
-    assert lines[1] == "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
+    assert {line.replace("\\|", "").count("|") for line in lines} == {9}
+    assert lines[1] == "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"
 
 
 def test_markdown_escapes_a_bar_in_a_name(study):
@@ -136,102 +116,198 @@ def test_a_study_is_as_long_as_it_has_runs(study):
     assert len(study) == 2
 
 
-def test_a_plot_has_a_bar_for_each_run(study):
-    names = {text.get_text() for axis in "xy" for text in getattr(study.plot(), f"get_{axis}ticklabels")()}
-    assert {"small", "a|b"} <= names
+def seeded(name, seed, accuracy, **settings):
+    """A run of `name` with its own seed, on the images of `result`."""
+    run = result(name, accuracy)
+    return tz.Result(**{**vars(run), "settings": {**run.settings, "seed": seed, **settings}})
 
 
-# --- making one
+@pytest.fixture
+def of_seeds():
+    """Two runs of one model, and one of another."""
+    return tz.Study(results=(seeded("small", 0, 0.5), seeded("small", 1, 0.7), seeded("large", 0, 0.9)))
 
 
-def test_models_are_run_in_the_order_they_are_named(compare, tiny):
-    tz.register_backbone("other", tz.backbone_info(tiny).builder, minimum_size=8)
-    made = compare([tiny, "other"])
-    assert [run.name for run in made.results] == ["tiny", "other"]
+def test_runs_that_only_their_seeds_set_apart_are_one_model(of_seeds):
+    assert of_seeds.names == ("small", "large")
+    assert [run.seed for run in of_seeds.runs("small")] == [0, 1]
 
 
-def test_all_models_are_tested_on_the_same_images(compare, tiny, tiny_digits):
-    made = compare({"first": tiny, "second": tiny}, head="mlp")
-    assert all(np.array_equal(run.y_true, tiny_digits.y_test) for run in made.results)
+def test_one_model_with_several_seeds_is_one_row_with_the_mean(of_seeds):
+    row = of_seeds.summary()[1]
+    assert (row["model"], row["runs"], row["accuracy"]) == ("small", 2, pytest.approx(0.6))
+    assert row["accuracy_low"] < 0.6 < row["accuracy_high"]
+    assert row["seed_deviation"] == pytest.approx(np.std([0.5, 0.7], ddof=1))
 
 
-def test_a_mapping_gives_runs_names_of_their_own(compare, tiny):
-    model = tz.build(tiny, 10, weights=None)
-    assert [run.name for run in compare({"mine": model}).results] == ["mine"]
+def test_one_run_of_several_is_found_by_its_seed(of_seeds):
+    assert of_seeds["small", 1].accuracy == 0.7
 
 
-def test_a_study_is_saved_a_folder_a_run_and_loads_again(compare, tiny, tmp_path):
-    made = compare({"a": tiny, "b": tiny}, out=tmp_path / "study")
-    read = tz.Study.load(tmp_path / "study")
-    assert [run.name for run in read.results] == ["a", "b"]
-    assert read.to_records() == made.to_records()
+def test_a_name_of_several_runs_asks_for_the_seed(of_seeds):
+    with pytest.raises(InvalidInputError, match=r"one of \[0, 1\] for 'small'.*study.runs\('small'\)"):
+        of_seeds["small"]
 
 
-def test_runs_that_are_there_are_loaded_and_the_others_made(compare, tiny, tmp_path, monkeypatch):
-    from transferzoo import runs
+def test_a_name_with_several_settings_gets_a_label_for_each():
+    runs = [seeded("small", 0, 0.5, head=head) for head in ("linear", "mlp")]
+    names = tz.Study(results=runs).names
+    assert len(set(names)) == 2
+    assert all(name.startswith("small#") for name in names)
 
-    compare({"a": tiny}, out=tmp_path / "study")
-    trained = []
-    monkeypatch.setattr(
-        runs, "train", lambda *args, train=runs.train, **kw: trained.append(1) or train(*args, **kw)
+
+def test_the_verdict_names_the_better_model_first(study):
+    (verdict,) = study.verdicts()
+    assert verdict.startswith("a|b and small are not distinguishable")
+
+
+def test_a_clear_difference_is_said_in_points():
+    rng = np.random.default_rng(0)
+    y_true = np.arange(1000) % 2
+
+    def run(name, accuracy):
+        guesses = np.where(rng.random(1000) < accuracy, y_true, 1 - y_true)
+        base = result(name, 0.5)
+        return tz.Result(
+            **{
+                **vars(base),
+                "y_true": y_true,
+                "y_prob": np.eye(2)[guesses],
+                "index": None,
+                "metrics": {"accuracy": float((guesses == y_true).mean())},
+            }
+        )
+
+    verdicts = tz.Study(results=(run("worse", 0.6), run("better", 0.9))).verdicts()
+    assert re.match(
+        r"better beats worse by \d\d\.\d points \(95 % interval \d\d\.\d to \d\d\.\d", verdicts[0]
     )
-    assert len(compare({"a": tiny, "b": tiny}, out=tmp_path / "study")) == 2
-    assert trained == [1]
+
+
+def test_models_tested_on_other_images_are_named_and_not_compared(study):
+    other = tz.Result(**{**vars(study["small"]), "name": "other", "index": np.arange(10) + 5})
+    verdicts = tz.Study(results=(*study.results, other)).verdicts()
+    assert verdicts[-1] == "not compared, as tested on other images: other"
+
+
+def test_what_was_not_alike_is_said_below_the_table():
+    runs = [
+        seeded(name, 0, 0.5, model={"backbone": name, "head": head})
+        for name, head in (("small", "linear"), ("large", "mlp"))
+    ]
+    assert "not alike: head (small linear, large mlp)" in str(tz.Study(results=runs)).splitlines()
+
+
+def test_a_fair_comparison_says_nothing_of_conditions():
+    runs = [seeded(name, 0, 0.5, model={"backbone": name, "head": "linear"}) for name in ("small", "large")]
+    assert tz.Study(results=runs).conditions() == []
+
+
+def test_unequal_seeds_are_unlike_conditions(of_seeds):
+    assert of_seeds.conditions() == ["seeds (small 0, 1, large 0)"]
+
+
+def test_a_failure_is_said_below_the_table(study):
+    failure = Failure(name="vgg16", error="MemoryError", message="no memory", settings={"seed": 1})
+    text = str(tz.Study(results=study.results, failures=(failure,)))
+    assert text.splitlines()[-1] == "failed: vgg16, seed 1: MemoryError: no memory"
+
+
+def test_a_study_of_failures_alone_still_prints():
+    failure = Failure(name="vgg16", error="MemoryError", message="no memory", settings={})
+    assert str(tz.Study(results=(), failures=(failure,))).splitlines()[-2:] == [
+        "no run was finished",
+        "failed: vgg16: MemoryError: no memory",
+    ]
+
+
+def test_pandas_gets_a_row_a_run(of_seeds):
+    frame = of_seeds.to_pandas()
+    assert frame[["model", "seed"]].values.tolist() == [["small", 0], ["small", 1], ["large", 0]]
+
+
+def test_without_pandas_the_error_says_how_to_get_it(of_seeds, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"pip install pandas; study\.to_records\(\)"):
+        of_seeds.to_pandas()
+
+
+# --- costs
+
+
+@pytest.fixture
+def priced():
+    """Three models: cheap, good, and one that is beaten at both."""
+    return tz.Study(
+        results=(
+            result("cheap", 0.5, latency_ms=2.0, file_bytes=4e6),
+            result("good", 0.9, latency_ms=20.0, file_bytes=9e6),
+            result("beaten", 0.4, latency_ms=30.0, file_bytes=9e6, train_seconds=600.0),
+        )
+    )
+
+
+def test_the_frontier_has_those_that_no_other_beats_at_both(priced):
+    rows = {row["model"]: row for row in priced.frontier("latency_ms")}
+    assert {name: row["on_frontier"] for name, row in rows.items()} == {
+        "cheap": True,
+        "good": True,
+        "beaten": False,
+    }
+    assert rows["cheap"]["frontier_probability"] == 1.0
+    assert rows["beaten"]["frontier_probability"] < 0.5
+
+
+def test_a_plot_sets_accuracy_against_the_cost(priced):
+    ax = priced.plot(cost="latency_ms")
+    texts = " ".join(text.get_text() for text in ax.texts)
+    assert all(name in texts for name in priced.names)
+
+
+def test_an_unknown_cost_gets_the_nearest(priced):
+    with pytest.raises(InvalidInputError, match="Did you mean 'latency_ms'"):
+        priced.frontier("latency")
+
+
+def test_the_best_without_limits_is_the_most_accurate(priced):
+    assert priced.best().name == "good"
 
 
 @pytest.mark.parametrize(
-    ("models", "options", "error", "message"),
+    ("limit", "reason"),
     [
-        (["tiny", "tniy"], {}, UnknownNameError, "Did you mean 'tiny'"),
-        (["tiny", "tiny"], {}, InvalidInputError, "must name each model once.*give a mapping"),
-        ("tiny", {}, InvalidInputError, r"a list of backbones' names\. Got 'tiny'\. Pass \['tiny', …\]"),
-        ([], {}, InvalidInputError, "models must be one or more backbones' names"),
-        ({"a/b": "tiny"}, {}, InvalidInputError, "names without spaces, slashes or a leading dot"),
-        ({".a": "tiny"}, {}, InvalidInputError, "leading dot"),
-        (
-            ["tiny"],
-            {"epoch": 1},
-            UnknownOptionError,
-            r"compare has no option 'epoch'\. Did you mean 'epochs'",
-        ),
-        (["tiny", "alexnet"], {"image_size": 16}, InvalidInputError, "at least 32 for 'alexnet'"),
-        (["tiny", "alexnet"], {"weights": "imagnet"}, WeightsError, "'imagnet' is no file"),
-        (["tiny"], {"recipe": "defualt"}, UnknownNameError, "Did you mean 'default'"),
+        ({"max_latency_ms": 10}, "latency 20 ms of at most 10 ms"),
+        ({"max_megabytes": 5}, "size 9 MB of at most 5 MB"),
     ],
 )
-def test_every_call_is_checked_before_the_first_training(
-    compare, watched, tmp_path, models, options, error, message
-):
-    with pytest.raises(error, match=message):
-        compare(models, out=tmp_path / "study", **options)
-    assert list(tmp_path.iterdir()) == []
+def test_the_best_keeps_to_a_limit_and_says_why_others_do_not(priced, limit, reason):
+    choice = priced.best(**limit)
+    assert (choice.name, choice.excluded["good"]) == ("cheap", reason)
 
 
-def test_all_folders_are_checked_before_the_first_training(compare, watched, tiny, tmp_path):
-    (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "notes.txt").write_text("mine")
-    with pytest.raises(OutputExistsError, match="b' is a folder that is not empty"):
-        compare({"a": tiny, "b": tiny}, out=tmp_path)
+def test_training_minutes_are_a_limit(priced):
+    assert "training 10 min of at most 1 min" in priced.best(max_train_minutes=1).excluded["beaten"]
 
 
-def test_a_file_in_the_studys_place_is_refused(compare, watched, tiny, tmp_path):
-    (tmp_path / "study").write_text("mine")
-    with pytest.raises(InvalidInputError, match="out must be a folder"):
-        compare([tiny], out=tmp_path / "study")
+def test_what_was_not_measured_keeps_to_no_limit(priced):
+    with pytest.raises(
+        InvalidInputError, match=r"No model.*cheap: peak memory not measured of at most 100 MB"
+    ):
+        priced.best(max_memory_megabytes=100)
 
 
-def test_all_weights_are_fetched_before_the_first_training(
-    compare, watched, tiny, tmp_path, monkeypatch, closed_url
-):
-    from transferzoo.errors import DownloadError
+def test_a_limit_that_is_no_amount_is_refused(priced):
+    with pytest.raises(InvalidInputError, match="max_latency_ms must be a number above 0"):
+        priced.best(max_latency_ms=0)
 
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    published = tz.Weights(
-        name="imagenet", url=f"{closed_url}/x.h5", hash=None, trained_on="", licence="", source=""
-    )
-    tz.register_backbone("other", tz.backbone_info(tiny).builder, minimum_size=8, weights=[published])
-    with pytest.raises(DownloadError, match="the imagenet weights of other"):
-        compare(["other"], weights="imagenet")
+
+def test_rivals_are_those_that_cannot_be_told_apart(priced):
+    choice = priced.best()
+    assert set(choice.rivals) == {"cheap", "beaten"}
+    assert "not distinguishable from it" in str(choice)
+
+
+# --- reading one back
 
 
 @pytest.mark.parametrize("prepare", [lambda path: None, lambda path: path.mkdir()])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import MappingProxyType
 from typing import Any
 
@@ -144,6 +144,11 @@ class Backbone:
     def __post_init__(self) -> None:
         object.__setattr__(self, "arguments", MappingProxyType(dict(self.arguments)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # a worker process gets the record, and a mapping proxy does not pickle
+        entries = {entry.name: getattr(self, entry.name) for entry in fields(self)}
+        return _remade, ({**entries, "arguments": dict(self.arguments)},)
+
     def resolve_builder(self) -> Callable[..., Any]:
         """Return the function that builds the network, imported if it was given by name."""
         if callable(self.builder):
@@ -157,3 +162,7 @@ class Backbone:
     def published_weights(self, name: str) -> Weights | None:
         """Return the published weights called `name`, or None."""
         return next((weights for weights in self.weights if weights.name == name), None)
+
+
+def _remade(entries: dict[str, Any]) -> Backbone:
+    return Backbone(**entries)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from transferzoo.checkpoints import CHECKPOINT
-from transferzoo.errors import UnknownNameError, unknown_name
+from transferzoo.errors import UnknownNameError, invalid, unknown_name
 
 if TYPE_CHECKING:
     from transferzoo.data.dataset import Dataset
@@ -140,6 +140,15 @@ _RUN_OPTIONS: dict[str, tuple[Any, Any]] = {
         ],
         True,
     ),
+    "lint": (
+        Annotated[
+            bool,
+            typer.Option(
+                "--lint/--no-lint", help="Say what is doubtful before training.", rich_help_panel=RUN
+            ),
+        ],
+        True,
+    ),
     "seed": (SeedOption, 0),
     "out": (OutOption, None),
     "quiet": (QuietOption, False),
@@ -187,6 +196,14 @@ def sharing(*, saves_models: bool, without: tuple[str, ...] = ()) -> Callable[[C
     return decorate
 
 
+def number_list(name: str, text: str) -> list[int]:
+    """Return the numbers of a text such as ``0,1,2``."""
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdigit() for part in parts):
+        raise invalid(name, "whole numbers with commas, such as 0,1,2", text)
+    return [int(part) for part in parts]
+
+
 @contextlib.contextmanager
 def stoppable(folder: Path | None) -> Iterator[None]:
     """Keep what the library says of an interrupt; where it says nothing, look for an earlier checkpoint."""
@@ -215,7 +232,7 @@ def prepare(names: list[str], given: dict[str, Any]) -> tuple[Dataset, dict[str,
             options[name] = int(options[name])
     if given["faithful"]:
         options["faithful"] = True
-    for name in ("recipe", "seed", "out", "cache", "save_model"):
+    for name in ("recipe", "seed", "out", "cache", "save_model", "lint"):
         if name in given:
             options[name] = given[name]
     options["verbose"] = "auto" if not given["quiet"] else False

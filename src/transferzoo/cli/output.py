@@ -99,7 +99,8 @@ def show(study: Study) -> None:
     for row in rows:
         made.add_row(*row)
     console().print(made)
-    print(study.caption())
+    for line in study.notes():
+        print(line)
 
 
 def save_run_plots(result: Any, folder: Path) -> None:
@@ -124,18 +125,50 @@ def save_study(study: Study, data: Dataset, folder: Path) -> None:
     from transferzoo import plots
 
     folder = folder.expanduser()
+    if not study.results:
+        return
     for result in study.results:
-        save_run_plots(result, folder / result.name)
-    figure = Figure(figsize=(7, 1.4 + 0.5 * len(study)), layout="constrained")
-    study.plot(ax=figure.subplots())
+        assert result.folder is not None
+        save_run_plots(result, result.folder)
+    rows = study.summary()
+    figure = Figure(figsize=(7, 1.4 + 0.5 * len(rows)), layout="constrained")
+    plots.comparison(rows, ax=figure.subplots())
     figure.savefig(folder / "comparison.png", dpi=120)
+    save_frontier(study, "latency_ms", folder / "frontier.png")
     figure = Figure(figsize=(8, 8), layout="constrained")
     plots.image_grid(data, ax=figure.subplots())
     figure.savefig(folder / "images.png", dpi=120)
-    (folder / "comparison.md").write_text(study.to_markdown() + f"\n\n{study.caption()}\n", encoding="utf-8")
+    notes = "\n".join(f"- {line}" for line in study.notes())
+    (folder / "comparison.md").write_text(f"{study.to_markdown()}\n\n{notes}\n", encoding="utf-8")
     (folder / "comparison.csv").write_text(study.to_csv(), encoding="utf-8")
     models = ", models" if any(folder.glob("*/model.keras")) else ""
     print(f"Results{models} and plots are in {folder}")
+
+
+def save_frontier(study: Study, cost: str, path: Path) -> None:
+    """Draw a study's accuracy against a cost."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    study.plot(cost=cost, ax=figure.subplots())
+    path.expanduser().parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path.expanduser(), dpi=120)
+
+
+def save_audit(audit: Any, folder: Path) -> None:
+    """Draw an audit's ladders, and write its table, into its folder."""
+    from matplotlib.figure import Figure
+
+    folder = folder.expanduser()
+    for model, steps in audit.ladders.items():
+        if not steps:
+            continue
+        figure = Figure(figsize=(9, 1.4 + 0.55 * len(steps)), layout="constrained")
+        audit.plot(model, ax=figure.subplots())
+        figure.savefig(folder / f"ladder-{model}.png", dpi=120)
+    (folder / "ladder.md").write_text(f"{audit.to_markdown()}\n", encoding="utf-8")
+    (folder / "comparison.csv").write_text(audit.study.to_csv(), encoding="utf-8")
+    print(f"The runs, the ladder and its pictures are in {folder}")
 
 
 def save_rate_curve(curve: Any, folder: Path) -> None:

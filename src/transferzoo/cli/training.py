@@ -14,6 +14,7 @@ from transferzoo.cli.options import (
     OutOption,
     QuietOption,
     SeedOption,
+    number_list,
     prepare,
     quiet_import,
     sharing,
@@ -47,27 +48,44 @@ def fit(
 
 @app.command(
     epilog="Examples: [bold]transferzoo compare resnet50 mobilenet --dataset cifar10 --recipe article[/], "
-    "[bold]transferzoo compare alexnet mobilenet_025 -d digits -w none -e 3[/]"
+    "[bold]transferzoo compare alexnet mobilenet_025 -d digits -w none -e 3 --seeds 0,1,2[/]"
 )
 @sharing(saves_models=True)
 def compare(
-    names: Annotated[list[str], typer.Argument(help="Backbones; see: transferzoo list.")], **given: Any
+    names: Annotated[list[str], typer.Argument(help="Backbones; see: transferzoo list.")],
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            "--seeds",
+            help="A run of each model for each of these, with commas; --seed is the split's.",
+            show_default="--seed alone",
+            rich_help_panel="Run",
+        ),
+    ] = None,
+    jobs: Annotated[
+        int,
+        typer.Option("--jobs", "-j", help="Runs at a time; -1: one a core.", rich_help_panel="Run"),
+    ] = 1,
+    **given: Any,
 ) -> None:
     """Train several models on the same footing and show them side by side."""
+    numbers = None if seeds is None else number_list("seeds", seeds)
     data, options = prepare(names, given)
     import transferzoo as tz
 
-    study = tz.compare(names, data, **options)
+    study = tz.compare(names, data, seeds=numbers, n_jobs=jobs, **options)
     output.show(study)
     if given["out"] is not None:
         output.save_study(study, data, given["out"])
+    if study.failures:
+        raise typer.Exit(1)
 
 
 @app.command(
     "find-rate",
     epilog="Example: [bold]transferzoo find-rate mobilenet --dataset cifar10 --train 5000 --out rates[/]",
 )
-@sharing(saves_models=False, without=("learning_rate", "out"))
+@sharing(saves_models=False, without=("learning_rate", "out", "lint"))
 def find_rate(
     name: Annotated[str, typer.Argument(help="A backbone; see: transferzoo list.")],
     lowest: Annotated[float, typer.Option("--lowest", help="Rate of the first step.")] = 1e-7,
@@ -127,6 +145,7 @@ def demo(
                 image_size="input",
                 seed=seed,
                 out=out,
+                lint=False,  # the pages say what is doubtful in it
                 verbose=not quiet and "auto",
             )
     finally:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from transferzoo.data.dataset import Dataset
+from transferzoo.data.folder import from_directory
 from transferzoo.data.splits import check_share
 from transferzoo.errors import check_count, invalid, unknown_option
 from transferzoo.registry import Registry
@@ -243,7 +244,36 @@ def load_dataset(
             data,
             remedy="Build one with from_arrays.",
         )
-    return data if data.name == name else dataclasses.replace(data, name=name)
+    call = {"name": name, "validation": validation, "seed": seed, **options}
+    if path is not None:
+        call["path"] = str(Path(path).expanduser().absolute())
+    return dataclasses.replace(data, name=name, calls=({"load_dataset": call},))
+
+
+def repeat_calls(calls: Iterable[Mapping[str, Any]]) -> Dataset:
+    """Load a dataset again by the calls on its record (`Dataset.calls`).
+
+    Raises
+    ------
+    InvalidInputError
+        If there are none, or one that is not known.
+    TransferZooError
+        As the calls themselves raise: a folder may have moved.
+    """
+    data = None
+    for call in calls:
+        for function, arguments in call.items():
+            if function == "load_dataset":
+                data = load_dataset(**arguments)
+            elif function == "from_directory":
+                data = from_directory(**arguments)
+            elif function == "subset" and data is not None:
+                data = data.subset(**arguments)
+            else:
+                raise invalid("calls", "made of load_dataset, from_directory and subset", function)
+    if data is None:
+        raise invalid("calls", "one or more calls", [], remedy="Datasets from arrays have none.")
+    return data
 
 
 def _resolve(loader: str | Callable[..., Dataset]) -> Callable[..., Dataset]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,12 @@ class Dataset:
     mirror_safe : bool
         Whether a mirrored image keeps its label. False for digits and letters: training then skips
         horizontal flips. Default True.
+    test_index : ndarray of int64, shape (n,), optional
+        Place of each test image in the test split it was taken from, so that runs on different subsets can
+        be paired image by image. Default ``0`` to ``n - 1``.
+    calls : tuple of dict
+        The calls that made it, each as ``{function: arguments}``, for the record of a run. Empty where the
+        images came as arrays.
 
     Raises
     ------
@@ -81,6 +87,8 @@ class Dataset:
     seed: int
     source: str
     mirror_safe: bool = True
+    test_index: np.ndarray | None = None
+    calls: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
         how = "Build the dataset with from_arrays, which converts."
@@ -107,6 +115,13 @@ class Dataset:
             if y.min() < 0 or y.max() >= len(self.class_names):
                 outside = int(y.min() if y.min() < 0 else y.max())
                 raise invalid(f"y_{split}", f"labels from 0 to {len(self.class_names) - 1}", outside)
+        index = np.arange(len(self.y_test)) if self.test_index is None else np.array(self.test_index)
+        if index.shape != self.y_test.shape or index.dtype.kind not in "iu":
+            raise invalid("test_index", f"int64 of shape ({len(self.y_test)},)", index.shape, remedy=how)
+        index = index.astype(np.int64, copy=False)
+        index.flags.writeable = False
+        object.__setattr__(self, "test_index", index)
+        object.__setattr__(self, "calls", tuple(self.calls))
 
     @property
     def num_classes(self) -> int:
@@ -209,6 +224,16 @@ class Dataset:
         digest.update("\0".join(self.class_names).encode())
         return digest.hexdigest()
 
+    @functools.cached_property
+    def test_hash(self) -> str:
+        """SHA-256 over the test images, their labels and the class names: 64 hex digits, computed once."""
+        digest = hashlib.sha256()
+        for array in (self.x_test, self.y_test):
+            digest.update(f"{array.dtype.str} {array.shape}\n".encode())
+            digest.update(np.ascontiguousarray(array).data)
+        digest.update("\0".join(self.class_names).encode())
+        return digest.hexdigest()
+
     def subset(
         self,
         train: int | float | None = None,
@@ -253,9 +278,14 @@ class Dataset:
             if count < len(y):
                 chosen = stratified_indices(y, count, split_seed)
                 changes |= {f"x_{split}": x[chosen], f"y_{split}": y[chosen]}
+                if split == "test" and self.test_index is not None:
+                    changes["test_index"] = self.test_index[chosen]
         if changes:
             kept = ", ".join(f"{split}={share}" for split, share in asked.items() if share is not None)
             changes["source"] = f"{self.source}; subset({kept}, seed={seed})"
+            if self.calls:
+                given = {split: share for split, share in asked.items() if share is not None}
+                changes["calls"] = (*self.calls, {"subset": {**given, "seed": seed}})
         return dataclasses.replace(self, **changes)
 
 

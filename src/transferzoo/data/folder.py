@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -117,7 +118,7 @@ def from_directory(
     for split, files in paths.items():
         arrays[f"x_{split}"], every = every[: len(files)], every[len(files) :]
         arrays[f"y_{split}"] = labels[split]
-    return from_arrays(
+    data = from_arrays(
         **arrays,
         class_names=class_names,
         validation=validation,
@@ -127,6 +128,16 @@ def from_directory(
         source=f"class folders in {folder}",
         mirror_safe=mirror_safe,
     )
+    call = {
+        "path": str(folder.absolute()),
+        "validation": validation,
+        "test": test,
+        "seed": seed,
+        "image_size": list(size),
+        "name": data.name,
+        "mirror_safe": mirror_safe,
+    }
+    return dataclasses.replace(data, calls=({"from_directory": call},))
 
 
 def list_images(path: Path) -> dict[str, dict[str, list[Path]]]:

@@ -86,6 +86,10 @@ class Recipe:
         object.__setattr__(self, "build", MappingProxyType(frozen))
         object.__setattr__(self, "epochs", MappingProxyType(dict(self.epochs)))
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # a worker process gets the record, and a mapping proxy does not pickle
+        return Recipe.from_dict, (self.to_dict(),)
+
     def build_options(self, backbone: str, *, pretrained: bool = True) -> dict[str, Any]:
         """Return what `build` is told for this backbone, with such weights."""
         kind = "pretrained" if pretrained else "scratch"

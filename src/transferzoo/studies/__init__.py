@@ -1,1 +1,29 @@
-"""Studies: several runs on the same footing, and what follows from them."""
+"""Studies: several runs on the same footing, and what follows from them.
+
+A table of contents, as the library's own: ``tz.studies.article`` runs the article's study.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from transferzoo.studies.named import Audit, Step, article, article_data
+
+__all__ = ["Audit", "Step", "article", "article_data"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(
+            f"module '{__name__}' has no attribute '{name}'", name=name, obj=sys.modules[__name__]
+        )
+    value = getattr(importlib.import_module("transferzoo.studies.named"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,66 +1,143 @@
-"""`compare`: several models on the same data, seed and recipe; and the Study that they make."""
+"""Study: runs on the same test images, side by side, and what may be concluded from them."""
 
 from __future__ import annotations
 
 import csv
 import io
-import logging
-from collections.abc import Iterable, Mapping, Sequence
+import json
+import math
+import statistics as averages
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transferzoo.errors import InvalidInputError, RecordError, UnknownOptionError, invalid
+import numpy as np
+
+from transferzoo import statistics
+from transferzoo.errors import InvalidInputError, RecordError, invalid, unknown_name
 from transferzoo.results import Result, is_run
+from transferzoo.studies.choosing import Choice, choose
+from transferzoo.studies.conditions import condition_key, unlike_conditions
+from transferzoo.studies.failures import Failure
 
 if TYPE_CHECKING:
-    import keras
+    import pandas
 
-    from transferzoo.data.dataset import Dataset
-    from transferzoo.progress import Progress
-    from transferzoo.recipes.recipe import Recipe
-    from transferzoo.runs import RunPlan
-
-logger = logging.getLogger("transferzoo")
+SHOWN_VERDICTS = 4
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Study:
-    """Runs that were made on the same test images, ready to be read side by side.
+    """Runs that were made on the same test images, and what may be concluded from them.
+
+    Runs of one name that differ in nothing but their seeds are runs of one model. Where a name stands for
+    several settings, each gets a label of its own, ``name#`` and four digits of its settings' hash.
 
     Parameters
     ----------
     results : tuple of Result
-        One a model, in the order they were asked for; read back, in the order of their names.
+        One a run, in the order they were asked for; read back, in the order of their folders.
+    failures : tuple of Failure
+        Runs that could not be finished.
     folder : Path or None
-        Where they are saved: ``folder/<name>/``, each as `Result.save` writes it.
+        Where they are saved, a folder each: ``folder/<name>-<ten digits of the settings' hash>/``.
 
     Examples
     --------
     >>> import transferzoo as tz
     >>> data = tz.load_dataset("digits").subset(train=100, validation=50, test=50)
-    >>> study = tz.compare(["mobilenet_025"], data, weights=None, epochs=1)
-    >>> [record["model"] for record in study.to_records()]
-    ['mobilenet_025']
+    >>> study = tz.compare(["mobilenet_025"], data, weights=None, epochs=1, seeds=(0, 1))
+    >>> study.names
+    ('mobilenet_025',)
+    >>> [record["seed"] for record in study.to_records()]
+    [0, 1]
     """
 
     results: tuple[Result, ...]
+    failures: tuple[Failure, ...] = ()
     folder: Path | None = field(default=None)
 
-    def __getitem__(self, name: str) -> Result:
-        from transferzoo.errors import unknown_name
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "results", tuple(self.results))
+        object.__setattr__(self, "failures", tuple(self.failures))
 
+    @cached_property
+    def _models(self) -> dict[str, tuple[Result, ...]]:
+        groups: dict[tuple[str, str], list[Result]] = {}
         for result in self.results:
-            if result.name == name:
-                return result
-        raise unknown_name("run", name, [result.name for result in self.results], "study.to_records()")
+            groups.setdefault((result.name, condition_key(result.settings)), []).append(result)
+        names = [name for name, _ in groups]
+        return {
+            name if names.count(name) == 1 else f"{name}#{key[:4]}": tuple(runs)
+            for (name, key), runs in groups.items()
+        }
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The models' labels, in the order of their first runs."""
+        return tuple(self._models)
+
+    def runs(self, name: str) -> tuple[Result, ...]:
+        """Return the runs of one model, one a seed."""
+        if name not in self._models:
+            raise unknown_name("run", name, self.names, "study.names")
+        return self._models[name]
+
+    def __getitem__(self, name: str | tuple[str, int]) -> Result:
+        label, seed = name if isinstance(name, tuple) else (name, None)
+        runs = self.runs(label)
+        if seed is None and len(runs) == 1:
+            return runs[0]
+        seeds = [run.seed for run in runs]
+        if seed not in seeds:
+            remedy = f"study.runs({label!r}) gives them all." if seed is None else ""
+            raise invalid(
+                "seed", f"one of {seeds} for '{label}': study[{label!r}, seed]", seed, remedy=remedy
+            )
+        return runs[seeds.index(seed)]
 
     def __len__(self) -> int:
         return len(self.results)
 
+    def correct(self, name: str) -> Any:
+        """Return which test images a model's runs got right: bool, shape (n,), or (seeds, n) for several."""
+        runs = self.runs(name)
+        return runs[0].correct if len(runs) == 1 else np.stack([run.correct for run in runs])
+
     def to_records(self) -> list[dict[str, Any]]:
-        """Return one plain dict a run: model, accuracy, parameters, size, seconds, images/s, metrics."""
+        """Return one plain dict a run: model, seed, accuracy, parameters, size, seconds, metrics."""
         return [result.row() for result in self.results]
+
+    def summary(self) -> list[dict[str, Any]]:
+        """Return one plain dict a model, best accuracy first.
+
+        Returns
+        -------
+        list of dict
+            ``model``; ``runs``; ``accuracy``, the mean over runs; ``accuracy_low`` and ``accuracy_high``,
+            its 95 % interval (`statistics.accuracy_interval`); ``seed_deviation``, the runs' standard
+            deviation, NaN for one run; ``epochs``; then the other metrics' means and the costs' medians.
+        """
+        rows = []
+        for name, runs in self._models.items():
+            interval = statistics.accuracy_interval(self.correct(name))
+            row = {
+                "model": name,
+                "runs": len(runs),
+                "accuracy": averages.fmean(run.accuracy for run in runs),
+                "accuracy_low": interval.low,
+                "accuracy_high": interval.high,
+                "seed_deviation": interval.seed_deviation,
+                "epochs": averages.median(run.epochs for run in runs),
+            }
+            for key in runs[0].metrics:
+                row.setdefault(key, averages.fmean(run.metrics.get(key, math.nan) for run in runs))
+            for key in runs[0].costs:
+                row.setdefault(key, averages.median(run.costs.get(key, math.nan) for run in runs))
+            rows.append(row)
+        return sorted(rows, key=lambda row: -_last(row["accuracy"]))
 
     def to_csv(self) -> str:
         """Return the records as CSV text, with a header."""
@@ -72,22 +149,45 @@ class Study:
         writer.writerows(records)
         return stream.getvalue()
 
+    def to_pandas(self) -> pandas.DataFrame:
+        """Return the records as a DataFrame.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError(
+                "study.to_pandas() needs pandas. Install it with: pip install pandas; "
+                "study.to_records() gives the same rows without it."
+            ) from error
+        return pandas.DataFrame.from_records(self.to_records())
+
     def table(self) -> tuple[list[str], list[list[str]]]:
         """Return the comparison as a header and rows of text, best accuracy first."""
-        header = ["model", "test accuracy", "parameters", "size", "training", "epochs", "prediction"]
+        summary = self.summary()
+        several = any(row["runs"] > 1 for row in summary)
+        header = ["model", "accuracy", "95 % interval", "parameters", "GMAC", "size", "training", "latency"]
+        if several:
+            header.insert(1, "runs")
         rows = []
-        for record in sorted(self.to_records(), key=lambda record: -record["accuracy"]):
-            rows.append(
-                [
-                    record["model"],
-                    f"{record['accuracy']:.1%}",
-                    f"{record['parameters'] / 1e6:,.2f} M",
-                    f"{record['size_bytes'] / 1e6:,.1f} MB",
-                    f"{record['train_seconds']:,.0f} s",
-                    f"{record['epochs']}",
-                    f"{record['images_per_second']:,.0f} images/s",
-                ]
-            )
+        for row in summary:
+            cells = [
+                row["model"],
+                _shown(row["accuracy"], "{:.1%}"),
+                _between(row["accuracy_low"], row["accuracy_high"]),
+                _shown(row.get("parameters", math.nan) / 1e6, "{:,.2f} M"),
+                _shown(row.get("macs", math.nan) / 1e9, "{:.3g}"),
+                _shown(row.get("size_bytes", math.nan) / 1e6, "{:,.1f} MB"),
+                _shown(row.get("train_seconds", math.nan), "{:,.0f} s"),
+                _shown(row.get("latency_ms", math.nan), "{:,.1f} ms"),
+            ]
+            if several:
+                cells.insert(1, str(row["runs"]))
+            rows.append(cells)
         return header, rows
 
     def to_markdown(self) -> str:
@@ -98,24 +198,66 @@ class Study:
             "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
         )
 
+    def comparisons(self) -> list[statistics.Comparison]:
+        """Return every pair of models compared on the test images, Holm-corrected, best models first.
+
+        See `statistics.compare_pairs`; models tested on other images than the best one's are left out.
+        """
+        return statistics.compare_pairs({name: self.correct(name) for name in self._alike()})
+
+    def _alike(self) -> list[str]:
+        """Return the models that were tested on the images that the best was tested on, best first."""
+        ranked = [row["model"] for row in self.summary() if math.isfinite(row["accuracy"])]
+        tested = {name: _test_images(self._models[name][0]) for name in ranked}
+        return [name for name in ranked if tested[name] == tested[ranked[0]]]
+
+    def verdicts(self) -> list[str]:
+        """Return what may be said of the best model against each other one, in words."""
+        alike = self._alike()
+        if len(self.names) < 2 or not alike:
+            return []
+        found = [pair for pair in self.comparisons() if alike[0] in (pair.a, pair.b)]
+        lines = [pair.verdict for pair in found]
+        others = [name for name in self.names if name not in alike]
+        if others:
+            lines.append(f"not compared, as tested on other images: {', '.join(others)}")
+        return lines
+
+    def conditions(self) -> list[str]:
+        """Return in what the models were not treated alike, a line each; empty for a fair comparison."""
+        return unlike_conditions(
+            {name: [run.settings for run in runs] for name, runs in self._models.items()}
+        )
+
     def caption(self) -> str:
         """Return one line that says what was compared, and on what."""
+        if not self.results:
+            return "no run was finished"
         first = self.results[0].settings
         data, recipe = first.get("data", {}), first.get("recipe", {})
+        seeds = sorted({run.seed for run in self.results if run.seed is not None})
+        several = "s" if len(seeds) > 1 else ""
+        words = f"seed{several} {', '.join(map(str, seeds)) or '?'}"
         return (
             f"{data.get('name', '?')}: {data.get('train', '?')} training, "
             f"{data.get('validation', '?')} validation, {data.get('test', '?')} test images; "
             f"recipe '{recipe.get('name', '?')}'"
             + (" (faithful)" if recipe.get("faults") else "")
-            + f", seed {first.get('seed', '?')}"
-            + self._mixed_weights()
+            + f", {words}"
         )
 
-    def _mixed_weights(self) -> str:
-        """Return a clause that names the models trained from scratch among pretrained ones."""
-        weights = {result.name: result.settings.get("model", {}).get("weights") for result in self.results}
-        scratch = [name for name, value in weights.items() if value is None]
-        return f"; from random weights: {', '.join(scratch)}" if 0 < len(scratch) < len(weights) else ""
+    def notes(self) -> list[str]:
+        """Return what stands below the table: the caption, unlike conditions, verdicts, failures."""
+        verdicts = self.verdicts()
+        if len(verdicts) > SHOWN_VERDICTS:
+            rest = len(verdicts) - SHOWN_VERDICTS
+            verdicts = [*verdicts[:SHOWN_VERDICTS], f"{rest} more: study.verdicts()"]
+        return [
+            self.caption(),
+            *(f"not alike: {line}" for line in self.conditions()),
+            *verdicts,
+            *(f"failed: {failure}" for failure in self.failures),
+        ]
 
     def __str__(self) -> str:
         header, rows = self.table()
@@ -128,13 +270,92 @@ class Study:
             ).rstrip()
 
         rule = "  ".join("─" * width for width in widths)
-        return "\n".join([line(header), rule, *map(line, rows), self.caption()])
+        return "\n".join([line(header), rule, *map(line, rows), *self.notes()])
 
-    def plot(self, *, metric: str = "accuracy", ax: Any = None) -> Any:
-        """Draw the runs as bars and return the Axes; see `plots.comparison`."""
+    def frontier(self, cost: str = "parameters") -> list[dict[str, Any]]:
+        """Return the summary with each model's place on the Pareto frontier of accuracy and a cost.
+
+        Parameters
+        ----------
+        cost : str, default "parameters"
+            A cost of which less is better, such as ``"macs"``, ``"latency_ms"`` or ``"train_seconds"``.
+
+        Returns
+        -------
+        list of dict
+            `summary`'s rows with ``on_frontier``, and ``frontier_probability``: the share of bootstrap
+            samples of test images and seeds in which no other model is as good for less.
+
+        Raises
+        ------
+        InvalidInputError
+            If no run has the cost, or more of it is better.
+        """
+        alike = self._alike()
+        rows = [row for row in self.summary() if row["model"] in alike]
+        known = sorted({key for run in self.results for key in run.costs if not key.startswith("images")})
+        costs = [float(row.get(cost, math.nan)) for row in rows]
+        if cost not in known or not any(map(math.isfinite, costs)):
+            raise invalid("cost", f"a cost that was measured: {', '.join(known)}", cost, candidates=known)
+        on = statistics.pareto_frontier([row["accuracy"] for row in rows], costs)
+        probability = statistics.pareto_probability([self.correct(row["model"]) for row in rows], costs)
+        return [
+            {**row, "on_frontier": bool(here), "frontier_probability": float(share)}
+            for row, here, share in zip(rows, on, probability, strict=True)
+        ]
+
+    def plot(self, *, cost: str = "parameters", ax: Any = None) -> Any:
+        """Draw accuracy against a cost, with intervals and the Pareto frontier, and return the Axes.
+
+        See `frontier` for what is drawn and `plots.accuracy_against_cost` for how.
+        """
         from transferzoo import plots
 
-        return plots.comparison(self, metric=metric, ax=ax)
+        return plots.accuracy_against_cost(self.frontier(cost), cost=cost, ax=ax)
+
+    def best(
+        self,
+        *,
+        max_latency_ms: float | None = None,
+        max_megabytes: float | None = None,
+        max_train_minutes: float | None = None,
+        max_gmacs: float | None = None,
+        max_memory_megabytes: float | None = None,
+    ) -> Choice:
+        """Choose the most accurate model that keeps to limits.
+
+        Parameters
+        ----------
+        max_latency_ms : float, optional
+            Milliseconds for one image, on the machine that the runs were made on.
+        max_megabytes : float, optional
+            Of the saved file (10⁶ bytes), or of the weights where no file was measured.
+        max_train_minutes, max_gmacs, max_memory_megabytes : float, optional
+            Of training; 10⁹ multiply-accumulates an image; peak memory of training (10⁶ bytes).
+
+        Returns
+        -------
+        Choice
+            The model's name, why each other one was left out, and which of those allowed are not
+            distinguishable from it. ``print`` shows all of it.
+
+        Raises
+        ------
+        InvalidInputError
+            If a limit is no positive number, or no model keeps to them; then the nearest is named.
+        """
+        limits = {
+            "latency_ms": max_latency_ms,
+            "megabytes": max_megabytes,
+            "train_minutes": max_train_minutes,
+            "gmacs": max_gmacs,
+            "memory_megabytes": max_memory_megabytes,
+        }
+        if not self.results:
+            raise InvalidInputError("study.best needs a study with a finished run. This one has none.")
+        return choose(
+            self.summary(), {key: value for key, value in limits.items() if value is not None}, self
+        )
 
     @classmethod
     def load(cls, folder: str | Path) -> Study:
@@ -146,127 +367,32 @@ class Study:
             If there is no such folder, no run in it, or a run that cannot be read.
         """
         path = Path(folder).expanduser()
-        runs = sorted(child for child in path.iterdir() if is_run(child)) if path.is_dir() else []
-        if not runs:
+        children = sorted(path.iterdir()) if path.is_dir() else []
+        runs = [child for child in children if is_run(child)]
+        failures = [failure for child in children if not is_run(child) if (failure := Failure.load(child))]
+        if not runs and not failures:
             raise RecordError(
                 f"'{path}' holds no runs. A study's folder has one folder a run, with a run.json in it.",
                 argument="folder",
                 value=str(path),
             )
-        return cls(results=tuple(Result.load(run) for run in runs), folder=path)
+        return cls(results=tuple(map(Result.load, runs)), failures=tuple(failures), folder=path)
 
 
-def compare(
-    models: Sequence[str] | Mapping[str, str | keras.Model],
-    data: str | Dataset,
-    *,
-    recipe: str | Recipe = "default",
-    seed: int = 0,
-    out: str | Path | None = None,
-    callbacks: Iterable[Any] = (),
-    save_model: bool = True,
-    cache: bool = True,
-    verbose: bool | str | Progress = "auto",
-    **options: Any,
-) -> Study:
-    """Train and test several models on the same split, with the same seed, recipe and options.
-
-    Parameters
-    ----------
-    models : sequence of str, or mapping of str to str or keras.Model
-        Backbones' names; or names of your own, and what they stand for.
-    data : str or Dataset
-        A dataset's name, or a dataset.
-    recipe : str or Recipe, default "default"
-    seed : int, default 0
-    out : str or Path, optional
-        Folder for the study; each run gets a folder in it. Runs that it holds already, made by the same
-        call, are loaded instead of made again; one that was interrupted goes on from its checkpoint.
-    callbacks, save_model, cache, verbose, **options
-        As `fit_and_evaluate` takes them, for every model.
-
-    Returns
-    -------
-    Study
-        ``print(study)`` shows the table.
-
-    Raises
-    ------
-    TransferZooError
-        As from `fit_and_evaluate`; every model's call is checked, and all weights are fetched, before
-        the first training begins.
-
-    Examples
-    --------
-    >>> import transferzoo as tz
-    >>> data = tz.load_dataset("digits").subset(train=100, validation=50, test=50)
-    >>> len(tz.compare(["mobilenet_025", "mobilenet_v2_035"], data, weights=None, epochs=1))
-    2
-    """
-    from transferzoo.backbones.weights import locate_weights
-    from transferzoo.data.catalog import load_dataset
-    from transferzoo.progress import choose_progress
-    from transferzoo.runs import execute, plan_run
-
-    entries = _entries(models)
-    progress = choose_progress(verbose)
-    folder = None if out is None else Path(out).expanduser()
-    if folder is not None and folder.exists() and not folder.is_dir():
-        raise invalid("out", "a folder", str(folder))
-    if isinstance(data, str):
-        data = load_dataset(data, seed=seed)
-    plans: list[RunPlan] = []
-    for name, model in entries.items():
-        try:
-            plans.append(
-                plan_run(
-                    model,
-                    data,
-                    recipe=recipe,
-                    seed=seed,
-                    out=None if folder is None else folder / name,
-                    options=options,
-                    name=name,
-                    after=plans[-1].name if plans else None,
-                    keep_features=cache,
-                )
-            )
-        except UnknownOptionError as error:
-            message = str(error).replace("fit_and_evaluate has", "compare has")
-            raise UnknownOptionError(message, argument=error.argument, suggestion=error.suggestion) from None
-    for run in plans:
-        if run.backbone is not None and not run.finished():
-            locate_weights(run.backbone, run.build_options.get("weights", "imagenet"), progress=progress)
-    results: list[Result] = []
-    for number, run in enumerate(plans, 1):
-        logger.info("run %d of %d: %s", number, len(plans), run.name)
-        carried = "carried_rate" in run.recipe.faults and results
-        results.append(
-            execute(
-                run,
-                callbacks=callbacks,
-                save_model=save_model,
-                progress=progress,
-                first_rate=results[-1].history["learning_rate"][-1] if carried else None,
-            )
-        )
-    return Study(results=tuple(results), folder=folder)
+def _test_images(result: Result) -> Any:
+    data: Mapping[str, Any] = result.settings.get("data", {})
+    assert result.index is not None
+    known = data.get("test_sha256")
+    return known or json.dumps([data.get("name"), result.index.tolist(), result.y_true.tolist()])
 
 
-def _entries(models: Any) -> dict[str, Any]:
-    if isinstance(models, str):
-        raise invalid("models", "a list of backbones' names", models, remedy=f"Pass ['{models}', …].")
-    entries = dict(models) if isinstance(models, Mapping) else {str(name): name for name in models}
-    if not entries:
-        raise invalid("models", "one or more backbones' names", models)
-    if len(entries) < len(models):
-        raise InvalidInputError(
-            f"models must name each model once. Got {list(models)!r}. "
-            "To run one twice, give a mapping: {'first': 'mobilenet', 'second': 'mobilenet'}.",
-            argument="models",
-            value=list(models),
-        )
-    for name in entries:
-        if not name or any(c in "/\\" or c.isspace() for c in name) or name.startswith("."):
-            raise invalid("models", "names without spaces, slashes or a leading dot", name)
-    return entries
+def _shown(value: float, form: str) -> str:
+    return form.format(value) if math.isfinite(value) else "n/a"
+
+
+def _between(low: float, high: float) -> str:
+    return f"{100 * low:.1f}–{100 * high:.1f}" if math.isfinite(low) else "n/a"
+
+
+def _last(value: float) -> float:
+    return value if math.isfinite(value) else -math.inf

@@ -1,0 +1,49 @@
+"""The command that ranks without training: `rank`."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from transferzoo.cli.app import app
+from transferzoo.cli.options import prepare, sharing
+
+# of a training, or of the test images, which a ranking does not look at
+NOT_FOR_RANK = (
+    *("train", "test", "head", "trainable", "recipe", "faithful", "epochs", "batch_size", "learning_rate"),
+    *("warmup", "layer_decay", "weight_decay", "label_smoothing", "batch_norm", "augmentation", "mixup"),
+    *("rand_augment", "keep", "patience", "lint", "out"),
+)
+
+
+@app.command(
+    epilog="Examples: [bold]transferzoo rank --dataset cifar10[/], "
+    "[bold]transferzoo rank mobilenet mobilenet_v2_035 -d photos --image-size 128 --json[/]"
+)
+@sharing(saves_models=False, without=NOT_FOR_RANK)
+def rank(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Backbones.", show_default="every one whose weights are at hand"),
+    ] = None,
+    train: Annotated[
+        int,
+        typer.Option(
+            "--train",
+            help="Take this many training images at most, and as many for validation.",
+            rich_help_panel="Data",
+        ),
+    ] = 5_000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel="Run")] = False,
+    **given: Any,
+) -> None:
+    """Rank backbones by their frozen features, without training one."""
+    asked = {"recipe": "linear_probe", "faithful": False, "train": None, "test": None}
+    data, options = prepare(names or [], {**given, **asked})
+    del options["recipe"]
+    from transferzoo.studies.transferability import rank as find
+
+    ranking = find(names or None, data, max_images=train, **options)
+    print(json.dumps(ranking.to_dict(), indent=1, ensure_ascii=False) if as_json else ranking)

@@ -1,0 +1,116 @@
+"""Commands on saved runs: `verify` and `diff`."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from transferzoo.cli.app import app
+from transferzoo.cli.options import quiet_import
+from transferzoo.errors import InvalidInputError, invalid
+from transferzoo.files import written_beside
+
+if TYPE_CHECKING:
+    from transferzoo.differences import RunDifference
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command(
+    epilog="Examples: [bold]transferzoo verify runs[/], [bold]transferzoo verify runs/mobilenet --rerun[/]"
+)
+def verify(
+    folder: Annotated[Path, typer.Argument(help="A run's folder, or one with runs in it.")],
+    model: Annotated[
+        bool, typer.Option("--model", help="Load each model, and count its parameters again.")
+    ] = False,
+    rerun: Annotated[
+        bool, typer.Option("--rerun", help="Let each model predict the test images again.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Recompute every figure of saved runs, and say where one differs."""
+    if model or rerun:
+        with quiet_import():
+            import keras  # noqa: F401
+
+    import transferzoo as tz
+
+    found = tz.verify(folder, model=model, rerun=rerun)
+    print(json.dumps(found.to_dict(), indent=1) if as_json else found)
+    if not found.ok:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: [bold]transferzoo diff runs/mobilenet runs/alexnet --out flips.png[/]")
+def diff(
+    run_a: Annotated[Path, typer.Argument(help="A run's folder.", show_default=False)],
+    run_b: Annotated[Path, typer.Argument(help="Another's.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="A picture of images that flipped.", show_default="none"),
+    ] = None,
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            "--dataset", "-d", help="The runs' dataset: a name or a folder.", show_default="as on record"
+        ),
+    ] = None,
+    path: Annotated[
+        Path | None, typer.Option("--path", help="Where the dataset is now.", show_default="as on record")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=0, help="Flipped images to list.")] = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """Show in what two runs differ, and the images that they took for different classes."""
+    import transferzoo as tz
+
+    if out is None and (dataset is not None or path is not None):
+        raise invalid("out", "the picture to draw, where --dataset or --path is given", None)
+    if out is not None and out.expanduser().is_dir():
+        raise invalid("out", "a picture's file, such as flips.png", str(out))
+    found = tz.diff(run_a, run_b)
+    print(json.dumps(found.to_dict(), indent=1) if as_json else found.text(limit))
+    if out is None:
+        if found.flips is not None and not as_json:
+            print("--out flips.png draws them")
+        return
+    try:
+        _draw(found, out.expanduser(), _images(found, dataset, path))
+    except InvalidInputError as error:
+        print(f"transferzoo: No picture was drawn. {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
+    if not as_json:
+        print(f"The picture is in {out}")
+
+
+def _images(found: RunDifference, dataset: str | None, path: Path | None) -> Any:
+    """Return the dataset with the images; None where there is nothing to draw."""
+    import transferzoo as tz
+    from transferzoo.pairing import dataset_of
+
+    if found.flips is not None and not len(found.flips):
+        return None
+    if dataset is None:
+        return dataset_of(found.runs[0], path)
+    # of a folder's photos the seed chooses the test images
+    seed = found.runs[0].settings.get("data", {}).get("seed") or 0
+    if dataset not in tz.list_datasets() and Path(dataset).is_dir():
+        return tz.from_directory(dataset, seed=seed)
+    return tz.load_dataset(dataset, seed=seed, path=path)
+
+
+def _draw(found: RunDifference, out: Path, data: Any) -> None:
+    from matplotlib.figure import Figure
+
+    rows, columns = 4, 6
+    used = 1 if found.flips is None else max(1, min(rows, math.ceil(len(found.flips) / columns)))
+    figure = Figure(figsize=(11, 0.5 + 2.3 * used), layout="constrained")
+    found.plot(data, rows=rows, columns=columns, ax=figure.subplots())
+    with written_beside(out) as part:
+        figure.savefig(part, dpi=120)

@@ -1,0 +1,392 @@
+"""`compare`: several models and seeds on the same data and recipe, here or in other processes."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from transferzoo.errors import InvalidInputError, UnknownOptionError, check_count, invalid
+from transferzoo.results import Result
+from transferzoo.studies.failures import FAILURE, Failure
+from transferzoo.studies.study import Study
+
+if TYPE_CHECKING:
+    import keras
+
+    from transferzoo.data.dataset import Dataset
+    from transferzoo.progress import Progress
+    from transferzoo.recipes.recipe import Recipe
+    from transferzoo.runs import RunPlan
+
+logger = logging.getLogger("transferzoo")
+
+LOCKS = ".locks"
+DIGITS = 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    """A model of the comparison, with the options that are its alone."""
+
+    name: str
+    model: str | keras.Model
+    recipe: str | Recipe
+    options: Mapping[str, Any]
+
+
+def compare(
+    models: Sequence[str] | Mapping[str, Any],
+    data: str | Dataset,
+    *,
+    recipe: str | Recipe = "default",
+    seed: int = 0,
+    seeds: Sequence[int] | None = None,
+    n_jobs: int = 1,
+    out: str | Path | None = None,
+    callbacks: Iterable[Any] = (),
+    save_model: bool = True,
+    cache: bool = True,
+    lint: bool = True,
+    verbose: bool | str | Progress = "auto",
+    **options: Any,
+) -> Study:
+    """Train and test several models on the same split, with the same seeds, recipe and options.
+
+    Parameters
+    ----------
+    models : sequence of str, or mapping of str to str, keras.Model or dict
+        Backbones' names; or names of your own, and what they stand for. A dict names the backbone under
+        ``"model"``, beside options that are this model's alone; the study then says in what the models
+        were not treated alike.
+    data : str or Dataset
+        A dataset's name, or a dataset.
+    recipe : str or Recipe, default "default"
+    seed : int, default 0
+        Of the split, where `data` is a name; and of the one run of each model.
+    seeds : sequence of int, optional
+        Run each model once with each of these seeds of random weights, order and augmentation, on the same
+        split. Intervals then count how seeds vary.
+    n_jobs : int, default 1
+        Runs at a time, each in a process of its own with its share of the cores; -1: as many as there are
+        cores. They are given to joblib, so that ``with joblib.parallel_config(backend=…)`` takes them
+        wherever joblib can reach.
+    out : str or Path, optional
+        Folder for the study. Each run gets a folder in it, named after the model and the hash of the run's
+        settings: a run that it holds already is loaded instead of made again, one that was interrupted
+        goes on from its checkpoint, and several processes may fill the same study at once.
+    callbacks, save_model, cache, verbose, **options
+        As `fit_and_evaluate` takes them, for every model.
+    lint : bool, default True
+        Whether what `tz.lint` finds is said, each finding once a process, before the training begins.
+
+    Returns
+    -------
+    Study
+        ``print(study)`` shows the table and the verdicts. A run that fails is on record under
+        ``study.failures``, with its reason, and the others go on.
+
+    Raises
+    ------
+    TransferZooError
+        As from `fit_and_evaluate`, for a bad call; every model's is checked, and all weights are fetched,
+        before the first training begins.
+
+    Examples
+    --------
+    >>> import transferzoo as tz
+    >>> data = tz.load_dataset("digits").subset(train=100, validation=50, test=50)
+    >>> len(tz.compare(["mobilenet_025", "mobilenet_v2_035"], data, weights=None, epochs=1))
+    2
+    """
+    from transferzoo.backbones.weights import locate_weights
+    from transferzoo.data.catalog import load_dataset
+    from transferzoo.progress import choose_progress
+
+    entries = _entries(models, recipe, options)
+    numbers = _seeds(seed, seeds)
+    jobs = _jobs(n_jobs)
+    progress = choose_progress(verbose)
+    folder = None if out is None else Path(out).expanduser()
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise invalid("out", "a folder", str(folder))
+    for entry in entries:
+        if not isinstance(entry.model, str) and (len(numbers) > 1 or jobs != 1):
+            raise InvalidInputError(
+                f"'{entry.name}' is a built model, which can be trained once and here. "
+                "For several seeds or processes give its backbone's name, with options in a dict.",
+                argument="models",
+                value=entry.name,
+            )
+    if isinstance(data, str):
+        data = load_dataset(data, seed=seed)
+    rounds = [_planned(entries, data, number, folder, cache) for number in numbers]
+    if lint:
+        _tell(rounds[0], len(numbers))
+    for run in rounds[0]:
+        if run.backbone is not None and not run.finished():
+            locate_weights(run.backbone, run.build_options.get("weights", "imagenet"), progress=progress)
+    given = {"callbacks": tuple(callbacks), "save_model": save_model}
+    carried = any("carried_rate" in run.recipe.faults for run in rounds[0])
+    chains = rounds if carried else [[run] for planned in rounds for run in planned]
+    if jobs == 1:
+        outcomes = _one_after_another(chains, {**given, "progress": progress})
+    else:
+        outcomes = _side_by_side(chains, given, jobs)
+    found = {(each.name, seed_of(each)): each for each in outcomes}
+    ordered = [found[entry.name, number] for entry in entries for number in numbers]
+    return Study(
+        results=tuple(each for each in ordered if isinstance(each, Result)),
+        failures=tuple(each for each in ordered if isinstance(each, Failure)),
+        folder=folder,
+    )
+
+
+def run_folder(folder: Path, run: RunPlan) -> Path:
+    """Return where a study keeps a run."""
+    return folder / f"{run.name}-{run.digest[:DIGITS]}"
+
+
+def seed_of(outcome: Result | Failure) -> int | None:
+    """Return the seed on an outcome's record."""
+    return outcome.settings.get("seed")
+
+
+def _planned(
+    entries: Sequence[_Entry], data: Dataset, seed: int, folder: Path | None, cache: bool
+) -> list[RunPlan]:
+    from dataclasses import replace
+
+    from transferzoo.runs import plan_run
+
+    plans: list[RunPlan] = []
+    for entry in entries:
+        try:
+            run = plan_run(
+                entry.model,
+                data,
+                recipe=entry.recipe,
+                seed=seed,
+                out=None,
+                options=entry.options,
+                name=entry.name,
+                after=plans[-1].name if plans else None,
+                keep_features=cache,
+            )
+        except UnknownOptionError as error:
+            message = str(error).replace("fit_and_evaluate has", "compare has")
+            raise UnknownOptionError(message, argument=error.argument, suggestion=error.suggestion) from None
+        plans.append(run if folder is None else replace(run, out=run_folder(folder, run)))
+    return plans
+
+
+def _tell(plans: Sequence[RunPlan], seeds: int) -> None:
+    from transferzoo.checks import findings_between, findings_for, log_findings
+
+    waiting = [run for run in plans if not run.finished()]
+    found = [finding for run in waiting for finding in findings_for(run)]
+    log_findings([*found, *(findings_between(plans, seeds=seeds) if waiting else [])])
+
+
+def _one_after_another(
+    chains: Sequence[Sequence[RunPlan]], given: Mapping[str, Any]
+) -> list[Result | Failure]:
+    """Carry out chains of runs; those that another process works at come last."""
+    outcomes: list[Result | Failure] = []
+    total, taken = sum(map(len, chains)), []
+    for chain in chains:
+        if any(_busy(run) for run in chain):
+            taken.append(chain)
+            continue
+        outcomes += _chain(chain, given, len(outcomes), total)
+    for chain in taken:
+        outcomes += _chain(chain, given, len(outcomes), total, waited=True)
+    return outcomes
+
+
+def _chain(
+    chain: Sequence[RunPlan], given: Mapping[str, Any], done: int, total: int, *, waited: bool = False
+) -> list[Result | Failure]:
+    """Carry out runs of which each may begin at the rate that the one before came down to."""
+    outcomes: list[Result | Failure] = []
+    rate: float | None = None
+    for number, run in enumerate(chain, done + 1):
+        logger.info("run %d of %d: %s, seed %d", number, total, run.name, run.seed)
+        carried = rate if "carried_rate" in run.recipe.faults else None
+        outcome = _outcome(run, first_rate=carried, waited=waited, **given)
+        outcomes.append(outcome)
+        if isinstance(outcome, Result):
+            rate = outcome.history["learning_rate"][-1] if "learning_rate" in outcome.history else None
+    return outcomes
+
+
+def _outcome(run: RunPlan, *, waited: bool = False, **given: Any) -> Result | Failure:
+    """Return a run's result; where it fails, the record of that."""
+    from transferzoo.runs import execute
+
+    with _claimed(run):
+        if run.out is not None and (run.out / FAILURE).exists():
+            if waited and (failure := Failure.load(run.out)):
+                return failure  # it failed in the process that was waited for
+            (run.out / FAILURE).unlink()
+        try:
+            return execute(run, **given)
+        except Exception as error:
+            failure = Failure.of(run.name, error, run.settings, run.out)
+            logger.warning("run '%s' (seed %d) failed, the others go on: %s", run.name, run.seed, failure)
+            logger.debug("where it failed", exc_info=True)
+            return failure
+
+
+@contextlib.contextmanager
+def _claimed(run: RunPlan, *, timeout: float = -1) -> Iterator[None]:
+    """Keep other processes from the run while the block lasts; freed when a process is killed."""
+    if run.out is None:
+        yield
+        return
+    from filelock import FileLock
+
+    folder = run.out.parent / LOCKS
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f"{run.out.name}.lock", timeout=timeout):
+        yield
+
+
+def _busy(run: RunPlan) -> bool:
+    from filelock import Timeout
+
+    if run.out is None or run.finished():
+        return False
+    try:
+        with _claimed(run, timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _side_by_side(
+    chains: Sequence[Sequence[RunPlan]], given: Mapping[str, Any], jobs: int
+) -> list[Result | Failure]:
+    """Carry out chains of runs in processes that joblib starts."""
+    import joblib
+
+    settled = [chain for chain in chains if all(run.finished() for run in chain)]
+    waiting = [chain for chain in chains if chain not in settled]
+    outcomes = _one_after_another(settled, given)
+    workers = min(jobs, max(1, len(waiting)))
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    tasks = (
+        joblib.delayed(_in_worker)([_portable(run) for run in chain], chain[0].data, given, threads)
+        for chain in waiting
+    )
+    with _share_of_cores(threads):
+        for found in joblib.Parallel(n_jobs=workers, prefer="processes")(tasks):
+            outcomes += [Result.load(each) if isinstance(each, Path) else each for each in found]
+    return outcomes
+
+
+def _portable(run: RunPlan) -> dict[str, Any]:
+    """Return a plan, with the records that its names stand for, without its images.
+
+    The images go beside it: joblib shares large arrays between processes.
+    """
+    from transferzoo.heads import HEADS
+
+    entries = {name: value for name, value in vars(run).items() if name != "data"}
+    head = run.build_options.get("head")
+    return {"plan": entries, "head": (head, HEADS.get(head)) if isinstance(head, str) else None}
+
+
+def _in_worker(
+    packed: Sequence[Mapping[str, Any]], data: Dataset, given: Mapping[str, Any], threads: int
+) -> list[Result | Failure | Path]:
+    """Carry out a chain in a process of its own; what is on disk comes back as its folder."""
+    with _share_of_cores(threads):
+        from transferzoo.backbones.catalog import BACKBONES
+        from transferzoo.heads import HEADS
+        from transferzoo.progress import Progress
+        from transferzoo.runs import RunPlan
+
+        chain = [RunPlan(**each["plan"], data=data) for each in packed]
+        for run, each in zip(chain, packed, strict=True):
+            # what the caller registered is not known here
+            if run.backbone is not None and run.backbone.name not in BACKBONES:
+                BACKBONES.register(run.backbone.name, run.backbone)
+            if each["head"] is not None and each["head"][0] not in HEADS:
+                HEADS.register(*each["head"])
+        outcomes = _chain(chain, {**given, "progress": Progress()}, 0, len(chain))
+    return [
+        outcome.folder if isinstance(outcome, Result) and outcome.folder is not None else outcome
+        for outcome in outcomes
+    ]
+
+
+@contextlib.contextmanager
+def _share_of_cores(threads: int) -> Iterator[None]:
+    """Tell what computes how many cores it may use; it reads this when a process first imports it."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+    values = {**dict.fromkeys(names, str(threads)), "TF_NUM_INTEROP_THREADS": "1"}
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _seeds(seed: Any, seeds: Any) -> list[int]:
+    check_count("seed", seed, 0)
+    if seeds is None:
+        return [seed]
+    if isinstance(seeds, str) or not isinstance(seeds, Iterable):
+        raise invalid("seeds", "a sequence of whole numbers, such as (0, 1, 2)", seeds)
+    numbers = [check_count("seeds", number, 0) for number in seeds]
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise invalid("seeds", "one or more whole numbers, each once", numbers)
+    return numbers
+
+
+def _jobs(n_jobs: Any) -> int:
+    if n_jobs == -1:
+        return os.cpu_count() or 1
+    return check_count("n_jobs", n_jobs, 1, "Or -1, for as many as there are cores.")
+
+
+def _entries(models: Any, recipe: Any, options: Mapping[str, Any]) -> list[_Entry]:
+    if isinstance(models, str):
+        raise invalid("models", "a list of backbones' names", models, remedy=f"Pass ['{models}', …].")
+    given = dict(models) if isinstance(models, Mapping) else {str(name): name for name in models}
+    if not given:
+        raise invalid("models", "one or more backbones' names", models)
+    if len(given) < len(models):
+        raise InvalidInputError(
+            f"models must name each model once. Got {list(models)!r}. "
+            "To run one with several seeds, pass seeds=(0, 1, 2); to run it with other options, give a "
+            "mapping: {'first': 'mobilenet', 'second': {'model': 'mobilenet', 'head': 'mlp'}}.",
+            argument="models",
+            value=list(models),
+        )
+    entries = []
+    for name, model in given.items():
+        if not name or any(c in "/\\#" or c.isspace() for c in name) or name.startswith("."):
+            raise invalid("models", "names without spaces, slashes, # or a leading dot", name)
+        own: dict[str, Any] = {}
+        if isinstance(model, Mapping):
+            own = dict(model)
+            if "model" not in own:
+                raise invalid(
+                    f"models[{name!r}]", "a backbone's name, or a dict with one under 'model'", dict(model)
+                )
+            model = own.pop("model")
+        entries.append(
+            _Entry(name=name, model=model, recipe=own.pop("recipe", recipe), options={**options, **own})
+        )
+    return entries
