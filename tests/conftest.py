@@ -41,6 +41,12 @@ def everything_put_back():
         pyplot.close("all")
 
 
+@pytest.fixture(autouse=True)
+def no_mirror(monkeypatch):
+    """A mirror that the user has set does not answer for a test's server."""
+    monkeypatch.delenv("TRANSFERZOO_MIRROR", raising=False)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def features_kept_apart(tmp_path_factory):
     """No test, nor a process that it starts, reads or fills the cache of whoever runs the tests."""
@@ -127,26 +133,51 @@ def quick():
 
 class _Answer(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        body = self.server.files.get(self.path)
-        self.server.asked.append(self.path)
-        self.send_response(200 if body is not None else 404)
+        server, body = self.server, self.server.files.get(self.path)
+        server.asked.append(self.path)
+        server.ranges.append(self.headers.get("Range"))
+        if server.delay:
+            server.released.wait(server.delay)
+        status, start = (200, 0) if body is not None else (404, 0)
         body = body or b""
-        self.send_header("Content-Length", str(len(body) + self.server.withheld))
+        wanted = self.headers.get("Range")
+        if wanted and server.knows_ranges and status == 200:
+            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            status = 206 if start < len(body) else 416
+        if server.status:
+            status = server.status
+        self.send_response(status)
+        self.send_header("Content-Type", server.content_type)
+        sent = body[start:]
+        self.send_header("Content-Length", str(len(sent) + server.withheld))
         self.end_headers()
-        self.wfile.write(body)
+        if server.breaks:
+            server.breaks -= 1
+            sent = sent[: len(sent) // 2]
+            self.close_connection = True
+        self.wfile.write(sent)
 
     def log_message(self, *args):
         pass
 
 
 class FileServer(http.server.ThreadingHTTPServer):
-    """Serves `files`, path to bytes; promises `withheld` bytes more than it sends."""
+    """Serves `files`, path to bytes.
+
+    Promises `withheld` bytes more than it sends; breaks off `breaks` answers half way; sends a part of a
+    file if `knows_ranges`; answers with `status` and `content_type`, after `delay` seconds.
+    """
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), _Answer)
         self.files = {}
         self.asked = []
-        self.withheld = 0
+        self.ranges = []
+        self.withheld = self.breaks = self.delay = 0
+        self.knows_ranges = True
+        self.status = None
+        self.content_type = "application/octet-stream"
+        self.released = threading.Event()
 
     @property
     def url(self):
@@ -160,6 +191,7 @@ def file_server():
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
+        server.released.set()
         server.shutdown()
         thread.join()
 

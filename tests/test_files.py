@@ -3,10 +3,9 @@ import stat
 
 import pytest
 
-from transferzoo.errors import DownloadError, OutputExistsError
+from transferzoo.errors import OutputExistsError
 from transferzoo.files import (
     cache_folder,
-    download,
     file_hash,
     folder_written_beside,
     refuse_full_folder,
@@ -14,7 +13,6 @@ from transferzoo.files import (
 )
 
 BODY = bytes(range(256)) * 20
-SHA256 = f"sha256:{hashlib.sha256(BODY).hexdigest()}"
 
 
 def test_the_cache_is_where_keras_home_says(monkeypatch, tmp_path):
@@ -114,80 +112,3 @@ def test_a_file_in_the_folders_place_is_refused(tmp_path):
     (tmp_path / "out").write_text("mine")
     with pytest.raises(OutputExistsError, match="is a file"):
         refuse_full_folder(tmp_path / "out")
-
-
-def test_a_download_arrives_whole(file_server, tmp_path):
-    file_server.files["/a.h5"] = BODY
-    path = download(f"{file_server.url}/a.h5", tmp_path / "models" / "a.h5", SHA256, what="a file")
-    assert path.read_bytes() == BODY
-
-
-def test_a_download_without_a_published_hash_arrives_too(file_server, tmp_path):
-    file_server.files["/a.h5"] = BODY
-    assert download(f"{file_server.url}/a.h5", tmp_path / "a.h5", None, what="a file").read_bytes() == BODY
-
-
-def test_a_download_moves_the_progress_it_is_given(file_server, tmp_path):
-    class Bar:
-        total = 0
-        seen = 0
-
-        def update(self, count):
-            self.seen += count
-
-        def reset(self):
-            self.seen = 0
-
-        def close(self):
-            pass
-
-    bar = Bar()
-    file_server.files["/a.h5"] = BODY
-    download(f"{file_server.url}/a.h5", tmp_path / "a.h5", SHA256, what="a file", progress=bar)
-    assert bar.seen == len(BODY)
-
-
-def other_content(server):
-    server.files["/a.h5"] = BODY[:-1] + b"?"
-
-
-def cut_short(server):
-    server.files["/a.h5"] = BODY
-    server.withheld = 1000
-
-
-def not_found(server):
-    server.files.clear()
-
-
-@pytest.mark.parametrize(
-    ("fault", "known_hash"),
-    [
-        (other_content, SHA256),
-        (cut_short, SHA256),
-        (not_found, SHA256),
-        # without a hash any content is the right one
-        (cut_short, None),
-        (not_found, None),
-    ],
-)
-def test_a_failed_download_leaves_no_file(file_server, tmp_path, fault, known_hash):
-    fault(file_server)
-    with pytest.raises(DownloadError):
-        download(f"{file_server.url}/a.h5", tmp_path / "a.h5", known_hash, what="a file")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    "part",
-    ["the weights of x", "File: a.h5", "From: {url}/a.h5", "Hash: " + SHA256.replace(":", " "), "{folder}"],
-)
-def test_a_refused_connection_says_all_that_is_needed_by_hand(closed_url, tmp_path, part):
-    with pytest.raises(DownloadError) as caught:
-        download(f"{closed_url}/a.h5", tmp_path / "a.h5", SHA256, what="the weights of x")
-    assert part.format(url=closed_url, folder=tmp_path) in str(caught.value)
-
-
-def test_a_failed_download_says_when_no_hash_is_published(closed_url, tmp_path):
-    with pytest.raises(DownloadError, match="Hash: none is published"):
-        download(f"{closed_url}/a.h5", tmp_path / "a.h5", None, what="a file")

@@ -171,7 +171,7 @@ def test_a_faithful_run_from_a_name_is_given_raw_pixels(run):
         ({"recipe": "defualt"}, UnknownNameError, "Did you mean 'default'"),
         ({"model": "tniy"}, UnknownNameError, "Did you mean 'tiny'"),
         ({"data": "digit"}, UnknownNameError, "Did you mean 'digits'"),
-        ({"data": [1, 2]}, InvalidInputError, "data must be a dataset's name, or what"),
+        ({"data": [1, 2]}, InvalidInputError, "data must be a dataset's name, a folder of photos, or what"),
         ({"head": "linaer"}, UnknownNameError, "Did you mean 'linear'"),
         ({"seed": -1}, InvalidInputError, "seed must be"),
         ({"epochs": 0}, InvalidInputError, "epochs must be"),

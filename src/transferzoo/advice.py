@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from transferzoo.checks import findings_between, findings_for
-from transferzoo.data.catalog import load_dataset
+from transferzoo.data.catalog import resolve_data
 from transferzoo.errors import invalid
 from transferzoo.findings import Finding, worst_first
 from transferzoo.runs import RunPlan, plan_run
@@ -67,8 +67,7 @@ def lint(
     numbers = [seed] if seeds is None else list(seeds)
     if not numbers:
         raise invalid("seeds", "one or more whole numbers", numbers)
-    if isinstance(data, str):
-        data = load_dataset(data, seed=seed)
+    data = resolve_data(data, seed=seed)
     runs: list[RunPlan] = []
     for name, one, own in _entries(model):
         given = {"recipe": recipe, **options, **own}

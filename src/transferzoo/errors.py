@@ -83,6 +83,11 @@ def shorten(value: Any, limit: int = 80) -> str:
     return text if len(text) <= limit else f"{text[: limit - 20]}…{text[-15:]}"
 
 
+def printable(text: Any) -> str:
+    """Return text that any terminal and file takes: a file name may hold bytes that are no UTF-8."""
+    return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def nearest(name: Any, candidates: Iterable[str]) -> str | None:
     """Return the candidate most like `name`, or None when nothing is close."""
     names = {candidate.lower(): candidate for candidate in candidates}

@@ -1,4 +1,4 @@
-"""Files that are never half there: written beside and renamed, hashed, downloaded whole or not at all."""
+"""Files that are never half there: written beside and renamed, and hashed."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from transferzoo.errors import DownloadError, OutputExistsError
+from transferzoo.errors import OutputExistsError
 
 CHUNK = 1 << 20
 
@@ -73,49 +72,3 @@ def refuse_full_folder(path: Path) -> None:
             argument="out",
             value=str(path),
         )
-
-
-def download(url: str, path: Path, known_hash: str | None, *, what: str, progress: Any = None) -> Path:
-    """Fetch `url` to `path`, verified and renamed into place.
-
-    Parameters
-    ----------
-    url : str
-        Where the file is.
-    path : Path
-        Where it goes; its folder is made.
-    known_hash : str or None
-        ``"md5:…"`` or ``"sha256:…"``; None where nobody publishes one.
-    what : str
-        What the file is, for the message when it cannot be had.
-    progress : object, optional
-        Something with ``total``, ``update(bytes)``, ``reset()`` and ``close()``.
-
-    Raises
-    ------
-    DownloadError
-        With file, source, hash and target folder, so that it can be placed by hand.
-    """
-    import logging
-
-    import pooch
-
-    logging.getLogger("transferzoo").info("downloading %s from %s", what, url)
-    downloader = pooch.HTTPDownloader(progressbar=progress or False, timeout=30)
-    previous = pooch.get_logger().level
-    pooch.get_logger().setLevel(logging.WARNING)
-    try:
-        pooch.retrieve(url, known_hash, fname=path.name, path=path.parent, downloader=downloader)
-    except Exception as error:
-        digest = known_hash.replace(":", " ") if known_hash else "none is published"
-        reason = " ".join(str(error).split())
-        raise DownloadError(
-            f"Could not download {what}. File: {path.name}. From: {url}. Hash: {digest}. "
-            f"To place it by hand, download it elsewhere and put it in {path.parent}. "
-            f"Reason: {type(error).__name__}: {reason[:200]}",
-            argument="url",
-            value=url,
-        ) from error
-    finally:
-        pooch.get_logger().setLevel(previous)
-    return path

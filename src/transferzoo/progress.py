@@ -14,9 +14,17 @@ class Progress:
     """Says nothing. The base of what shows something, and the display of whoever wants quiet."""
 
     @contextlib.contextmanager
-    def task(self, description: str, total: int | None = None) -> Iterator[Task]:
-        """Show a task while the block runs."""
-        del description, total
+    def task(self, description: str, total: int | None = None, *, unit: str = "steps") -> Iterator[Task]:
+        """Show a task while the block runs.
+
+        Parameters
+        ----------
+        description : str
+        total : int, optional
+            Steps, or bytes; None while it is not known.
+        unit : {"steps", "bytes"}, default "steps"
+        """
+        del description, total, unit
         yield Task()
 
 
@@ -29,22 +37,32 @@ class Task:
     def describe(self, text: str) -> None:
         """Say how it stands."""
 
+    def restart(self, done: int, total: int | None) -> None:
+        """Set how much is done already, and of how much."""
+
 
 class TerminalProgress(Progress):
     """Bars with the time left, on standard error."""
 
     @contextlib.contextmanager
-    def task(self, description: str, total: int | None = None) -> Iterator[Task]:
+    def task(self, description: str, total: int | None = None, *, unit: str = "steps") -> Iterator[Task]:
         """Show a bar while the block runs; it leaves no trace."""
+        from rich import progress
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
+        counted: list[progress.ProgressColumn] = [progress.MofNCompleteColumn()]
+        if unit == "bytes":
+            counted = [
+                progress.TaskProgressColumn(),
+                progress.DownloadColumn(),
+                progress.TransferSpeedColumn(),
+            ]
         columns = [
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
+            progress.TextColumn("{task.description}"),
+            progress.BarColumn(bar_width=24),
+            *counted,
+            progress.TimeRemainingColumn(),
         ]
         with RichProgress(*columns, console=Console(stderr=True), transient=True) as display:
             yield _Bar(display, display.add_task(description, total=total))
@@ -60,6 +78,9 @@ class _Bar(Task):
 
     def describe(self, text: str) -> None:
         self._display.update(self._number, description=text)
+
+    def restart(self, done: int, total: int | None) -> None:
+        self._display.update(self._number, completed=done, total=total)
 
 
 def choose_progress(verbose: bool | str | Progress) -> Progress:

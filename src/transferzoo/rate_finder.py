@@ -7,6 +7,7 @@ import logging
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -105,7 +106,7 @@ class RateCurve:
 
 def find_learning_rate(
     model: str | keras.Model,
-    data: str | Dataset,
+    data: str | Path | Dataset,
     *,
     recipe: str | Recipe = "default",
     lowest: float = 1e-7,
@@ -126,8 +127,8 @@ def find_learning_rate(
     ----------
     model : str or keras.Model
         A backbone's name, or a model from `build`, whose weights are put back exactly.
-    data : str or Dataset
-        A dataset's name, or what `load_dataset`, `from_arrays` or `from_directory` returned.
+    data : str, Path or Dataset
+        As `fit_and_evaluate` takes it.
     recipe : str or Recipe, default "default"
         One of `list_recipes()`, or a record.
     lowest, highest : float, default 1e-7 and 1.0
@@ -186,7 +187,17 @@ def find_learning_rate(
             "and highest.",
             argument="learning_rate",
         )
-    run = plan_run(model, data, recipe=recipe, seed=seed, out=None, options=options, keep_features=cache)
+    run = plan_run(
+        model,
+        data,
+        recipe=recipe,
+        seed=seed,
+        out=None,
+        options=options,
+        keep_features=cache,
+        progress=progress,
+        caller="find_learning_rate",
+    )
     _refuse_without_rate(run.recipe)
     network = run.model
     if network is None:

@@ -23,7 +23,7 @@ from transferzoo.backbones.weights import available_weights, locate_weights
 from transferzoo.checkpoints import Checkpoints, read_unfinished
 from transferzoo.checks import findings_for, log_findings
 from transferzoo.costs import PeakMemory, measure_costs
-from transferzoo.data.catalog import load_dataset
+from transferzoo.data.catalog import resolve_data
 from transferzoo.data.dataset import Dataset
 from transferzoo.differences import differing
 from transferzoo.errors import (
@@ -32,7 +32,6 @@ from transferzoo.errors import (
     OutputExistsError,
     UnknownOptionError,
     check_count,
-    invalid,
     unknown_option,
 )
 from transferzoo.evaluation import evaluate
@@ -86,7 +85,7 @@ class RunPlan:
 
 def fit_and_evaluate(
     model: str | keras.Model,
-    data: str | Dataset,
+    data: str | Path | Dataset,
     *,
     recipe: str | Recipe = "default",
     seed: int = 0,
@@ -105,8 +104,9 @@ def fit_and_evaluate(
     model : str or keras.Model
         A backbone's name, or a model from `build` (any Keras classifier from images to probabilities or
         logits will do). A model is trained in place.
-    data : str or Dataset
-        A dataset's name, or what `load_dataset`, `from_arrays` or `from_directory` returned.
+    data : str, Path or Dataset
+        A dataset's name, a folder of class folders with photos, or what `load_dataset`, `from_arrays`,
+        `from_directory`, `from_table` or `from_batches` returned.
     recipe : str or Recipe, default "default"
         One of `list_recipes()`, or a record.
     seed : int, default 0
@@ -158,15 +158,25 @@ def fit_and_evaluate(
     >>> sorted(result.metrics)[:2]
     ['accuracy', 'balanced_accuracy']
     """
-    run = plan_run(model, data, recipe=recipe, seed=seed, out=out, options=options, keep_features=cache)
+    progress = choose_progress(verbose)
+    run = plan_run(
+        model,
+        data,
+        recipe=recipe,
+        seed=seed,
+        out=out,
+        options=options,
+        keep_features=cache,
+        progress=progress,
+    )
     if lint and not run.finished():
         log_findings(findings_for(run))
-    return execute(run, callbacks=callbacks, save_model=save_model, progress=choose_progress(verbose))
+    return execute(run, callbacks=callbacks, save_model=save_model, progress=progress)
 
 
 def plan_run(
     model: str | keras.Model,
-    data: str | Dataset,
+    data: str | Path | Dataset,
     *,
     recipe: str | Recipe,
     seed: int,
@@ -175,22 +185,24 @@ def plan_run(
     name: str | None = None,
     after: str | None = None,
     keep_features: bool = True,
+    progress: Progress | None = None,
+    caller: str = "fit_and_evaluate",
 ) -> RunPlan:
-    """Check a call and decide everything, before anything slow starts; downloads nothing."""
+    """Check a call and decide everything, before anything slow starts; downloads a dataset at most."""
     seed = check_count("seed", seed, 0)
     given_recipe, recipe = recipe, resolve_recipe(recipe)
     build_options = {key: value for key, value in options.items() if key in BUILD_OPTIONS}
     recipe_options = {key: value for key, value in options.items() if key in RECIPE_OPTIONS}
     for option in options:
         if option not in BUILD_OPTIONS and option not in RECIPE_OPTIONS:
-            raise unknown_option("fit_and_evaluate", option, (*BUILD_OPTIONS, *RECIPE_OPTIONS))
+            raise unknown_option(caller, option, (*BUILD_OPTIONS, *RECIPE_OPTIONS))
     backbone = None
     if isinstance(model, keras.Model):
         label = str(model.name)
         if build_options:
             raise UnknownOptionError(
                 f"The model is built already, so {', '.join(map(repr, build_options))} cannot apply. "
-                "Pass it to tz.build, or give fit_and_evaluate a backbone's name.",
+                f"Pass it to tz.build, or give {caller} a backbone's name.",
                 argument=next(iter(build_options)),
             )
         known = model_settings(model)
@@ -216,10 +228,7 @@ def plan_run(
             linear_head=is_linear(build_options.get("head", "linear")),
             frozen=build_options.get("trainable", "all") == "none",
         ).with_options(backbone.name, **recipe_options)
-    if isinstance(data, str):
-        data = load_dataset(data, seed=seed)
-    if not isinstance(data, Dataset):
-        raise invalid("data", "a dataset's name, or what tz.load_dataset or tz.from_arrays returned", data)
+    data = resolve_data(data, seed=seed, progress=progress)
     if isinstance(model, keras.Model):
         described = _check_model(model, data, recipe)
     else:

@@ -179,11 +179,12 @@ def test_a_download_cut_short_is_refused_though_no_hash_is_published(home, file_
     assert list((home / "models").iterdir()) == []
 
 
-def test_a_page_in_place_of_weights_is_called_damaged_though_no_hash_is_published(home, file_server):
+def test_a_page_in_place_of_weights_is_refused_though_no_hash_is_published(home, file_server):
     file_server.files["/tiny.weights.h5"] = b"<html>log in first</html>"
     publish(file_server.url, b"", with_hash=False)
-    with pytest.raises(WeightsError, match="damaged or no HDF5 file"):
+    with pytest.raises(DownloadError, match="A web page"):
         tz.build("tiny", 3)
+    assert list((home / "models").iterdir()) == []
 
 
 def test_random_weights_need_no_file(tiny):

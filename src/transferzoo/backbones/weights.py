@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from transferzoo.backbones.backbone import Backbone, Weights
+from transferzoo.downloads import download
 from transferzoo.errors import WeightsError, invalid, nearest
-from transferzoo.files import cache_folder, download, file_hash
+from transferzoo.files import cache_folder, file_hash
+from transferzoo.progress import Progress
 
 logger = logging.getLogger("transferzoo")
 
@@ -77,7 +79,9 @@ def check_is_whole(path: Path) -> None:
         ) from error
 
 
-def locate_weights(backbone: Backbone, weights: str | Path | None, *, progress: Any = None) -> Path | None:
+def locate_weights(
+    backbone: Backbone, weights: str | Path | None, *, progress: Progress | None = None
+) -> Path | None:
     """Return the file that holds `weights`, downloaded to the cache when it is published and not there.
 
     Raises

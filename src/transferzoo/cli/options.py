@@ -19,6 +19,7 @@ from transferzoo.errors import UnknownNameError, invalid, unknown_name
 
 if TYPE_CHECKING:
     from transferzoo.data.dataset import Dataset
+    from transferzoo.progress import Progress
 
 DATA, MODEL, TRAINING, RUN = "Data", "Model", "Training", "Run"
 THE_RECIPES = "the recipe's"
@@ -238,12 +239,22 @@ def prepare(names: list[str], given: dict[str, Any]) -> tuple[Dataset, dict[str,
     options["verbose"] = "auto" if not given["quiet"] else False
     with quiet_import():
         import keras  # noqa: F401
+    from transferzoo.progress import choose_progress
+
     data_parameters = ("dataset", "path", "validation", "seed", "train", "test")
-    return _dataset(*(given[name] for name in data_parameters)), options
+    progress = choose_progress(options["verbose"])
+    return _dataset(*(given[name] for name in data_parameters), progress=progress), options
 
 
 def _dataset(
-    name: str, path: Path | None, validation: float, seed: int, train: int | None, test: int | None
+    name: str,
+    path: Path | None,
+    validation: float,
+    seed: int,
+    train: int | None,
+    test: int | None,
+    *,
+    progress: Progress,
 ) -> Dataset:
     import transferzoo as tz
 
@@ -254,9 +265,9 @@ def _dataset(
         error = unknown_name("dataset", name, tz.list_datasets(), "transferzoo list --kind datasets")
         raise UnknownNameError(f"{error} Nor is there a folder of that name.", argument="dataset", value=name)
     elif path is not None:
-        data = tz.load_dataset(name, validation=validation, seed=seed, path=path)
+        data = tz.load_dataset(name, validation=validation, seed=seed, path=path, progress=progress)
     else:
-        data = tz.load_dataset(name, validation=validation, seed=seed)
+        data = tz.load_dataset(name, validation=validation, seed=seed, progress=progress)
     if train is None and test is None:
         return data
     return data.subset(train=train, test=test, seed=seed)

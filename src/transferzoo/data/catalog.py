@@ -5,15 +5,21 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import inspect
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from transferzoo.data.dataset import Dataset
 from transferzoo.data.folder import from_directory
 from transferzoo.data.splits import check_share
-from transferzoo.errors import check_count, invalid, unknown_option
+from transferzoo.errors import UnknownNameError, check_count, invalid, printable, unknown_name, unknown_option
+from transferzoo.progress import Progress
 from transferzoo.registry import Registry
+
+logger = logging.getLogger("transferzoo")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -184,6 +190,7 @@ def load_dataset(
     validation: int | float = 0.2,
     seed: int = 0,
     path: str | Path | None = None,
+    progress: Progress | None = None,
     **options: Any,
 ) -> Dataset:
     """Load a dataset by its name.
@@ -199,6 +206,8 @@ def load_dataset(
         Governs the validation split; the test set is the same for every seed. Default 0.
     path : str or Path, optional
         A file or folder to read it from, for the datasets that take one. Default: the cache, else a download.
+    progress : Progress, optional
+        Shows a download. Default: a bar if standard error is a terminal.
     **options
         What else the dataset's own loader takes.
 
@@ -235,8 +244,11 @@ def load_dataset(
         options["path"] = path
     for option in options:
         if option not in named and not open_ended:
-            raise unknown_option(f"load_dataset('{name}')", option, named)
-    data = loader(validation=validation, seed=seed, **options)
+            raise unknown_option(
+                f"load_dataset('{name}')", option, [each for each in named if each != "progress"]
+            )
+    shown = {"progress": progress} if "progress" in named else {}
+    data = loader(validation=validation, seed=seed, **shown, **options)
     if not isinstance(data, Dataset):
         raise invalid(
             f"The loader of '{name}'",
@@ -248,6 +260,63 @@ def load_dataset(
     if path is not None:
         call["path"] = str(Path(path).expanduser().absolute())
     return dataclasses.replace(data, name=name, calls=({"load_dataset": call},))
+
+
+def resolve_data(data: Any, *, seed: int, progress: Progress | None = None) -> Dataset:
+    """Return the dataset that an argument `data` stands for.
+
+    Parameters
+    ----------
+    data : str, Path or Dataset
+        A dataset's name, else a folder of photos, or a dataset. A name goes before a folder of that name, and
+        a warning says so; ``"./name"`` is the folder.
+    seed : int
+        Of the split that is made.
+    progress : Progress, optional
+        Shows a download.
+
+    Raises
+    ------
+    UnknownNameError
+        If there is neither such a dataset nor such a folder.
+    InvalidInputError
+        If `data` is none of these.
+    """
+    if isinstance(data, Dataset):
+        return data
+    if isinstance(data, str) and data in DATASETS:
+        if Path(data).is_dir():
+            logger.warning(
+                "'%s' is taken as the dataset of that name, not as the folder '%s' here; "
+                "write './%s' for the folder",
+                data,
+                data,
+                data,
+            )
+        return load_dataset(data, seed=seed, progress=progress)
+    if isinstance(data, str | Path):
+        folder = Path(data).expanduser()
+        if folder.is_dir():
+            logger.info("reading the folder '%s'", printable(folder))
+            return from_directory(folder, seed=seed)
+        if isinstance(data, Path) or "/" in data or "\\" in data:
+            raise invalid("data", "a dataset's name, an existing folder, or a Dataset", str(data))
+        error = unknown_name("dataset", data, DATASETS.names(), "tz.list_datasets()")
+        raise UnknownNameError(
+            f"{error} Nor is there a folder of that name here.",
+            argument="data",
+            value=data,
+            accepted=error.accepted,
+            suggestion=error.suggestion,
+        )
+    raise invalid(
+        "data",
+        "a dataset's name, a folder of photos, or what tz.load_dataset or tz.from_arrays returned",
+        data if isinstance(data, int | float) else type(data).__name__,
+        remedy="tz.from_arrays(x, y) makes a dataset from arrays."
+        if isinstance(data, tuple | list | np.ndarray)
+        else "",
+    )
 
 
 def repeat_calls(calls: Iterable[Mapping[str, Any]]) -> Dataset:

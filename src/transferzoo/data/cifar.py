@@ -15,7 +15,9 @@ from transferzoo.data.batchfile import SIDE, damaged, read_batch
 from transferzoo.data.dataset import Dataset, from_arrays
 from transferzoo.data.folder import check_class_names, list_images, read_images, shared_size
 from transferzoo.data.splits import check_share
+from transferzoo.downloads import download
 from transferzoo.errors import InvalidInputError, check_count, invalid, listing
+from transferzoo.progress import Progress
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 # The largest batch, CIFAR-100's training set, has 155 MB: more than this is something else.
@@ -79,7 +81,13 @@ SOURCES = {
 }
 
 
-def load_cifar10(*, path: str | Path | None = None, validation: int | float = 0.2, seed: int = 0) -> Dataset:
+def load_cifar10(
+    *,
+    path: str | Path | None = None,
+    validation: int | float = 0.2,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Dataset:
     """Load CIFAR-10: 60,000 photos of 32×32 pixels in ten classes.
 
     Without `path` the cache folder (``$KERAS_HOME/datasets``, else ``~/.keras/datasets``) is searched for
@@ -101,6 +109,8 @@ def load_cifar10(*, path: str | Path | None = None, validation: int | float = 0.
         images. Default 0.2.
     seed : int
         Governs the validation split. Default 0.
+    progress : Progress, optional
+        Shows the download. Default: a bar if standard error is a terminal.
 
     Returns
     -------
@@ -125,10 +135,16 @@ def load_cifar10(*, path: str | Path | None = None, validation: int | float = 0.
     >>> data  # doctest: +SKIP
     <Dataset 'cifar10': 45000 train, 5000 validation, 10000 test images of 32×32×3, 10 classes>
     """
-    return _load(SOURCES["cifar10"], path, validation, seed)
+    return _load(SOURCES["cifar10"], path, validation, seed, progress)
 
 
-def load_cifar100(*, path: str | Path | None = None, validation: int | float = 0.2, seed: int = 0) -> Dataset:
+def load_cifar100(
+    *,
+    path: str | Path | None = None,
+    validation: int | float = 0.2,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Dataset:
     """Load CIFAR-100: 60,000 photos of 32×32 pixels in a hundred classes, the fine labels.
 
     Found, downloaded and kept as :func:`load_cifar10` does it, under ``cifar100.npz``.
@@ -143,6 +159,8 @@ def load_cifar100(*, path: str | Path | None = None, validation: int | float = 0
         images, at least 100. Default 0.2.
     seed : int
         Governs the validation split. Default 0.
+    progress : Progress, optional
+        Shows the download. Default: a bar if standard error is a terminal.
 
     Returns
     -------
@@ -166,15 +184,21 @@ def load_cifar100(*, path: str | Path | None = None, validation: int | float = 0
     >>> load_cifar100().num_classes  # doctest: +SKIP
     100
     """
-    return _load(SOURCES["cifar100"], path, validation, seed)
+    return _load(SOURCES["cifar100"], path, validation, seed, progress)
 
 
-def _load(source: CifarSource, path: str | Path | None, validation: int | float, seed: int) -> Dataset:
+def _load(
+    source: CifarSource,
+    path: str | Path | None,
+    validation: int | float,
+    seed: int,
+    progress: Progress | None,
+) -> Dataset:
     # Before a download that takes minutes.
     check_share("validation", validation)
     check_count("seed", seed, 0)
     if path is None:
-        arrays, origin = _from_cache(source)
+        arrays, origin = _from_cache(source, progress)
     else:
         place = Path(path).expanduser()
         arrays, origin = _from_path(source, place), str(place)
@@ -188,7 +212,7 @@ def _load(source: CifarSource, path: str | Path | None, validation: int | float,
     )
 
 
-def _from_cache(source: CifarSource) -> tuple[dict[str, np.ndarray], str]:
+def _from_cache(source: CifarSource, progress: Progress | None) -> tuple[dict[str, np.ndarray], str]:
     """Return the arrays and where they were found; the kept npz is made if there is none."""
     folder = files.cache_folder() / "datasets"
     kept = folder / f"{source.name}.npz"
@@ -204,8 +228,12 @@ def _from_cache(source: CifarSource) -> tuple[dict[str, np.ndarray], str]:
             # A cache that cannot be written to is slower, not wrong.
             logging.getLogger("transferzoo").info("could not keep %s: %s", kept, error)
         return arrays, str(found)
-    archive = files.download(
-        source.url, folder / source.archive, f"sha256:{source.sha256}", what=source.title
+    archive = download(
+        source.url,
+        folder / source.archive,
+        f"sha256:{source.sha256}",
+        what=source.title,
+        progress=progress,
     )
     try:
         arrays = _read_archive(source, archive)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transferzoo.errors import InvalidInputError, UnknownOptionError, check_count, invalid
+from transferzoo.errors import InvalidInputError, check_count, invalid
 from transferzoo.results import Result
 from transferzoo.studies.failures import FAILURE, Failure
 from transferzoo.studies.study import Study
@@ -41,7 +41,7 @@ class _Entry:
 
 def compare(
     models: Sequence[str] | Mapping[str, Any],
-    data: str | Dataset,
+    data: str | Path | Dataset,
     *,
     recipe: str | Recipe = "default",
     seed: int = 0,
@@ -63,8 +63,8 @@ def compare(
         Backbones' names; or names of your own, and what they stand for. A dict names the backbone under
         ``"model"``, beside options that are this model's alone; the study then says in what the models
         were not treated alike.
-    data : str or Dataset
-        A dataset's name, or a dataset.
+    data : str, Path or Dataset
+        A dataset's name, a folder of class folders with photos, or a dataset.
     recipe : str or Recipe, default "default"
     seed : int, default 0
         Of the split, where `data` is a name; and of the one run of each model.
@@ -104,7 +104,7 @@ def compare(
     2
     """
     from transferzoo.backbones.weights import locate_weights
-    from transferzoo.data.catalog import load_dataset
+    from transferzoo.data.catalog import resolve_data
     from transferzoo.progress import choose_progress
 
     entries = _entries(models, recipe, options)
@@ -122,8 +122,7 @@ def compare(
                 argument="models",
                 value=entry.name,
             )
-    if isinstance(data, str):
-        data = load_dataset(data, seed=seed)
+    data = resolve_data(data, seed=seed, progress=progress)
     rounds = [_planned(entries, data, number, folder, cache) for number in numbers]
     if lint:
         _tell(rounds[0], len(numbers))
@@ -165,21 +164,18 @@ def _planned(
 
     plans: list[RunPlan] = []
     for entry in entries:
-        try:
-            run = plan_run(
-                entry.model,
-                data,
-                recipe=entry.recipe,
-                seed=seed,
-                out=None,
-                options=entry.options,
-                name=entry.name,
-                after=plans[-1].name if plans else None,
-                keep_features=cache,
-            )
-        except UnknownOptionError as error:
-            message = str(error).replace("fit_and_evaluate has", "compare has")
-            raise UnknownOptionError(message, argument=error.argument, suggestion=error.suggestion) from None
+        run = plan_run(
+            entry.model,
+            data,
+            recipe=entry.recipe,
+            seed=seed,
+            out=None,
+            options=entry.options,
+            name=entry.name,
+            after=plans[-1].name if plans else None,
+            keep_features=cache,
+            caller="compare",
+        )
         plans.append(run if folder is None else replace(run, out=run_folder(folder, run)))
     return plans
 

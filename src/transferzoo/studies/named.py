@@ -191,7 +191,9 @@ def article(
     names = [models] if isinstance(models, str) else list(models)
     check_count("epochs", epochs, 1)
     if isinstance(data, str):
-        data = article_data(data, train_size)
+        from transferzoo.progress import choose_progress
+
+        data = article_data(data, train_size, progress=choose_progress(verbose))
     entries = {
         f"{name}-{number}-{key}": {"model": name, **options}
         for name in names
@@ -212,7 +214,9 @@ def article(
     return Audit(study=study, ladders={name: _ladder(study, name, image_size) for name in names})
 
 
-def article_data(name: str = "cifar10", train_size: int | None = None) -> Dataset:
+def article_data(
+    name: str = "cifar10", train_size: int | None = None, *, progress: Progress | None = None
+) -> Dataset:
     """Load a dataset split as the article split it: 70 % for training, 30 % for validation.
 
     Parameters
@@ -233,7 +237,7 @@ def article_data(name: str = "cifar10", train_size: int | None = None) -> Datase
     """
     from transferzoo.data.catalog import load_dataset
 
-    data = load_dataset(name, validation=VALIDATION)
+    data = load_dataset(name, validation=VALIDATION, progress=progress)
     if train_size is None:
         return data
     held_out = round(check_count("train_size", train_size, data.num_classes) * 3 / 7)

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -60,7 +61,7 @@ class _Scores:
 
 def rank(
     backbones: Sequence[str] | Mapping[str, Any] | None = None,
-    data: str | Dataset = "cifar10",
+    data: str | Path | Dataset = "cifar10",
     *,
     max_images: int = 5_000,
     seed: int = 0,
@@ -130,7 +131,7 @@ def rank(
     >>> len(ranking), ranking.train_images
     (2, 100)
     """
-    from transferzoo.data.catalog import load_dataset
+    from transferzoo.data.catalog import resolve_data
     from transferzoo.feature_store import FeatureStore
     from transferzoo.progress import choose_progress
 
@@ -148,15 +149,12 @@ def rank(
         candidates, left_out = _at_hand(options)
     else:
         candidates, left_out = _named(backbones, options), ()
-    if isinstance(data, str):
-        data = load_dataset(data, seed=seed)
-    if not isinstance(data, Dataset):
-        raise invalid("data", "a dataset's name, or what tz.load_dataset or tz.from_arrays returned", data)
+    data = resolve_data(data, seed=seed, progress=progress)
     data = _few(data, max_images, seed)
     for candidate in candidates:
         _check(candidate, data)
     for candidate in candidates:
-        _fetch(candidate)
+        _fetch(candidate, progress)
     kept = (store or FeatureStore()) if cache else False
     found = [_scores(each, data, seed=seed, store=kept, progress=progress) for each in candidates]
     return Ranking(
@@ -414,9 +412,9 @@ def _check(candidate: _Candidate, data: Dataset) -> None:
         )
 
 
-def _fetch(candidate: _Candidate) -> None:
+def _fetch(candidate: _Candidate, progress: Progress) -> None:
     from transferzoo.backbones.weights import locate_weights
 
     if candidate.backbone is not None:
         backbone = BACKBONES.get(candidate.backbone)
-        locate_weights(backbone, candidate.options.get("weights", "imagenet"))
+        locate_weights(backbone, candidate.options.get("weights", "imagenet"), progress=progress)
