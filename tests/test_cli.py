@@ -52,6 +52,12 @@ def test_a_mistyped_name_is_one_line_and_no_traceback():
     )
 
 
+def test_the_package_runs_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "transferzoo", "list"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "mobilenet" in done.stdout
+
+
 def test_debug_shows_the_traceback():
     done = command("info", "resnet5", "--debug")
     assert done.returncode != 0
@@ -133,7 +139,7 @@ def test_info_shows_a_dataset(run):
         (["list", "--kind", "heds"], "'heds' is not one of"),
         (["list", "--nid"], "No such option"),
         (["info"], "Missing argument"),
-        (["fit", "mobilenet_025"], "Missing option '--dataset'"),
+        (["fit", "mobilenet_025"], "--dataset must be a dataset's name, or a folder"),
         (["fit", "mobilnet", "-d", "digits"], "Did you mean 'mobilenet'"),
         (["fit", "alexnet", "-d", "digit"], "Did you mean 'digits'"),
         (["fit", "alexnet", "-d", "digits", "-r", "defualt"], "Did you mean 'default'"),
@@ -438,3 +444,102 @@ def test_the_demo_needs_no_network_and_leaves_a_study(tmp_path):
     study = tz.Study.load(tmp_path / "demo")
     assert len(study) == 2
     assert all(run.accuracy > 0.8 for run in study.results)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Ten photos of each of two classes, one of them broken, and a table of the others."""
+    from PIL import Image
+
+    lines = ["file,kind"]
+    for name, colour in (("leaf", "green"), ("rose", "red")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(10):
+            Image.new("RGB", (90, 40), colour).save(tmp_path / "photos" / name / f"{number}.png")
+            lines.append(f"photos/{name}/{number}.png,{name}")
+    (tmp_path / "photos" / "leaf" / "broken.png").write_bytes(b"")
+    (tmp_path / "labels.csv").write_text("\n".join(lines))
+    return tmp_path
+
+
+QUICK = ["-w", "none", "-r", "linear_probe", "--image-size", "input", "--no-cache", "--quiet", "--no-lint"]
+
+
+def read(folder):
+    return json.loads((folder / "run.json").read_text())
+
+
+def test_photos_are_read_as_the_options_say(run, tiny, photos, monkeypatch):
+    monkeypatch.chdir(photos)
+    options = ["--skip-unreadable", "--read-size", "24", "--resize", "pad", "--background", "black"]
+    options += ["--test-share", "4", "--classes", "rose,leaf", "--no-flips"]
+    code, _, _ = run("fit", tiny, "-d", "photos", *options, *QUICK, "--out", "run")
+    assert code == 0
+    record = read(photos / "run")
+    (call,) = record["provenance"]["call"]["data"]
+    made = call["from_directory"]
+    expected = {
+        "image_size": [24, 24],
+        "resize": "pad",
+        "background": "black",
+        "test": 4,
+        "mirror_safe": False,
+    }
+    assert {key: made[key] for key in expected} == expected
+    assert record["class_names"] == ["rose", "leaf"]
+    assert record["provenance"]["left_out"] == {"unreadable": 1}
+    assert record["settings"]["data"]["test"] == 4
+
+
+def test_a_broken_photo_ends_the_call_with_its_name(run, tiny, photos):
+    code, _, err = run("fit", tiny, "-d", str(photos / "photos"), *QUICK)
+    assert code == 2
+    assert "broken.png" in err
+    assert "--skip-unreadable" in err
+
+
+def test_a_table_is_read(run, tiny, photos):
+    columns = ["--image-column", "file", "--label-column", "kind"]
+    out = photos / "run"
+    code, _, _ = run("fit", tiny, "--table", str(photos / "labels.csv"), *columns, *QUICK, "--out", str(out))
+    assert code == 0
+    assert read(out)["class_names"] == ["leaf", "rose"]
+
+
+def test_a_path_alone_is_a_folder(run, tiny, photos):
+    folder = str(photos / "photos")
+    code, out, _ = run("fit", tiny, "--path", folder, "--skip-unreadable", *QUICK)
+    assert (code, "tiny" in out) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["-d", "digits", "--read-size", "32"], "write --dataset ./digits"),
+        (
+            ["-d", "{photos}/photos", "--path", "{photos}"],
+            "--path must be left out",
+        ),
+        (["-d", "digits", "--table", "{photos}/labels.csv"], "--dataset must be left out with --table"),
+        (["-d", "digits", "--root", "{photos}"], "--root must be given together with --table"),
+        (["-d", "cifar10", "--path", "{photos}/photos"], "to read photos of your own, pass their folder"),
+        (["-d", "{photos}/nowhere"], "--dataset must be an existing folder"),
+        (["-d", "{photos}/photos", "--layout", "class"], "Did you mean 'classes'"),
+        (["--table", "{photos}/labels.csv"], "Name it with image="),
+        (["-d", "digitz"], "Nor is there a folder of that name"),
+    ],
+)
+def test_options_that_contradict_each_other_are_refused(run, tiny, photos, arguments, part):
+    code, _, err = run("fit", tiny, *(each.format(photos=photos) for each in arguments), *QUICK)
+    assert code == 2
+    assert part in err
+
+
+def test_a_name_goes_before_a_folder_and_that_is_said(run, tiny, photos, monkeypatch, caplog):
+    (photos / "photos").rename(photos / "digits")
+    monkeypatch.chdir(photos)
+    code, out, _ = run("fit", tiny, "-d", "digits", *QUICK, "--train", "40", "--test", "20")
+    assert code == 0
+    assert "--dataset ./digits for the folder" in caplog.text
+    code, _, _ = run("fit", tiny, "-d", "./digits", "--skip-unreadable", *QUICK)
+    assert code == 0

@@ -38,7 +38,10 @@ MAKING = [
     "data.dataset",
     "data.stream",
     "data.batchfile",
+    "data.reading",
+    "data.photos",
     "data.folder",
+    "data.table",
     "data.cifar",
     "data.digits",
     "data.catalog",
@@ -114,6 +117,7 @@ COMMANDS = [
     "cli.ranking",
     "cli.studies",
     "cli.__main__",
+    "__main__",
 ]
 ORDER = [*GROUND, *MAKING, *JUDGING, *MEETING, *COMMANDS]
 PACKAGES = ["", "backbones", "data", "plots", "recipes", "studies", "cli"]

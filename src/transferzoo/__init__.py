@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from transferzoo.data.catalog import dataset_info, list_datasets, load_dataset, register_dataset
     from transferzoo.data.dataset import Dataset, from_arrays
     from transferzoo.data.folder import from_directory
+    from transferzoo.data.reading import read_images
     from transferzoo.data.stream import from_batches
+    from transferzoo.data.table import from_table
     from transferzoo.differences import diff
     from transferzoo.errors import TransferZooError
     from transferzoo.evaluation import evaluate
@@ -73,6 +75,7 @@ _ROOMS = {
     "from_arrays": "data.dataset",
     "from_batches": "data.stream",
     "from_directory": "data.folder",
+    "from_table": "data.table",
     "head_info": "heads",
     "lint": "advice",
     "list_backbones": "backbones.catalog",
@@ -81,6 +84,7 @@ _ROOMS = {
     "list_recipes": "recipes.catalog",
     "load_dataset": "data.catalog",
     "rank": "studies.transferability",
+    "read_images": "data.reading",
     "recipe_info": "recipes.catalog",
     "register_backbone": "backbones.catalog",
     "register_dataset": "data.catalog",
@@ -124,6 +128,7 @@ __all__ = [
     "from_arrays",
     "from_batches",
     "from_directory",
+    "from_table",
     "head_info",
     "heads",
     "lint",
@@ -134,6 +139,7 @@ __all__ = [
     "load_dataset",
     "plots",
     "rank",
+    "read_images",
     "recipe_info",
     "register_backbone",
     "register_dataset",

@@ -362,6 +362,7 @@ def execute(
                 "trained_model": model_digest(model),
             },
             "durations": {**clock.seconds, "train": trained.seconds},
+            "left_out": dict(data.left_out),
             "started": started.isoformat(timespec="seconds"),
         },
         _model=model,

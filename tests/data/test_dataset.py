@@ -254,9 +254,28 @@ def test_one_hot_labels_are_refused_with_argmax():
     refused("(40, 4)", "y_train.argmax(axis=1)", y_train=np.eye(4)[labels(40)])
 
 
-def test_string_labels_are_refused_with_unique():
+def test_labels_may_be_names():
+    names = np.array(["bee", "Ant", "café"])
+    data = from_arrays(images(60), names[labels(60, 3)], images(3), names[[2, 0, 1]])
+    assert data.class_names == ("Ant", "bee", "café")
+    assert data.y_test.tolist() == [2, 1, 0]
+    chosen = from_arrays(images(60), names[labels(60, 3)].tolist(), class_names=["café", "bee", "Ant"])
+    assert (chosen.class_names, chosen.y_train[0]) == (("café", "bee", "Ant"), 1)
+
+
+def test_labels_that_are_no_names_of_classes_are_refused():
     y = np.array(["ant", "bee"])[labels(40, 2)]
-    refused("Got 'ant'", "np.unique(y_train, return_inverse=True)", y_train=y)
+    refused(
+        "y_test must be labels among 'ant', 'bee'",
+        "Got 'bees'",
+        "Did you mean 'bee'",
+        y_train=y,
+        x_test=images(2),
+        y_test=["bees", "ant"],
+    )
+    refused("y_train must be", "'wasp'", y_train=["wasp", *y[1:]], class_names=["ant", "bee"])
+    refused("y_test must be names of classes", y_train=y, x_test=images(2), y_test=[0, 1])
+    refused("Got ' '", y_train=[" ", *y[1:]])
 
 
 def test_negative_labels_are_refused():
@@ -275,7 +294,9 @@ def test_doubled_class_names_are_refused():
     refused("different from one another", "['a']", class_names=["a", "b", "a", "c"])
 
 
-@pytest.mark.parametrize("names", ["abcd", 4, ["a", "b", "c", 3], ["a", "b", "c", " "]])
+@pytest.mark.parametrize(
+    "names", ["abcd", 4, ["a", "b", "c", 3.5], ["a", "b", "c", " "], [True, "a", "b", "c"]]
+)
 def test_class_names_of_another_kind_are_refused(names):
     refused("class_names must be", class_names=names)
 
@@ -285,7 +306,7 @@ def test_a_named_class_without_training_images_is_refused():
 
 
 def test_a_gap_in_the_labels_is_refused_with_a_way_to_number_them():
-    refused("Got none of '1'", "np.unique(y, return_inverse=True)", y_train=labels(40, 2) * 2)
+    refused("Got none of '1'", "np.unique(y_train, return_inverse=True)", y_train=labels(40, 2) * 2)
 
 
 def test_huge_labels_are_refused_and_not_counted_up_to():

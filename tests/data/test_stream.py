@@ -154,9 +154,9 @@ def test_no_float_copy_of_the_images_is_ever_held():
         (lambda x, y: [(x, y, y)], "Got '3 parts'"),
         (lambda x, y: [(x, y[:-1])], "a label for each image"),
         (lambda x, y: [(x, y), (x[:, :4], y)], "images of one shape"),
-        (lambda x, y: [(x / 255, y)], "yield images \\* 255"),
-        (lambda x, y: [(x / 127.5 - 1, y)], "yield \\(images \\+ 1\\) \\* 127.5"),
-        (lambda x, y: [((x > 99).astype("float32"), y)], "yield images \\* 255"),
+        (lambda x, y: [(x / 255, y)], "pass images \\* 255"),
+        (lambda x, y: [(x / 127.5 - 1, y)], "pass \\(images \\+ 1\\) \\* 127.5"),
+        (lambda x, y: [((x > 99).astype("float32"), y)], "pass images \\* 255"),
         (lambda x, y: [(x.astype("int32") - 99, y)], "pixels from 0 to 255"),
         (lambda x, y: [(np.where(x > 99, np.nan, x), y)], "NaN"),
         (lambda x, y: [(x.transpose(0, 3, 1, 2), y)], "channels come first"),
@@ -174,3 +174,118 @@ def test_a_black_float_batch_among_others_is_no_reason_to_refuse():
     x, y = arrays()
     data = tz.from_batches([(np.zeros((3, 8, 8, 3), "float32"), y[:3]), (x, y)])
     assert sum(len(images) for images, _ in data.splits.values()) == 63
+
+
+class Named:
+    """Batches with names, as Keras' generators and torch's loaders have them."""
+
+    def __init__(self, x, y, **attributes):
+        self._pairs = [(x[i : i + 10], y[i : i + 10]) for i in range(0, len(x), 10)]
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    def __iter__(self):
+        return iter(self._pairs)
+
+    def __len__(self):
+        return len(self._pairs)
+
+
+FLOWERS = ("daisy", "rose", "tulip")
+
+
+def flowers(numbers):
+    """Images that tell their flower by their colour, whatever number it has in a generator."""
+    x = np.zeros((len(numbers), 4, 4, 3), "uint8")
+    x[...] = np.array([60, 120, 240])[numbers][:, None, None, None]
+    x[:, 0, 0] = 0
+    return x
+
+
+def flower_of(data, split):
+    x, y = data.splits[split]
+    shown = [FLOWERS[[60, 120, 240].index(value)] for value in x[:, 1, 1, 0]]
+    return shown, [data.class_names[label] for label in y]
+
+
+TRAIN = np.arange(60) % 3
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"class_indices": {"tulip": 2, "daisy": 0, "rose": 1}},
+        {"class_names": list(FLOWERS)},
+        {"class_to_idx": {"rose": 1, "daisy": 0, "tulip": 2}},
+        {"classes": list(FLOWERS)},
+    ],
+)
+def test_names_are_read_from_the_batches(names):
+    data = tz.from_batches(Named(flowers(TRAIN), TRAIN, **names))
+    assert data.class_names == FLOWERS
+
+
+def test_names_are_read_from_a_loaders_dataset():
+    class Holder:
+        class_to_idx = {name: label for label, name in enumerate(FLOWERS)}  # noqa: RUF012
+
+    assert tz.from_batches(Named(flowers(TRAIN), TRAIN, dataset=Holder())).class_names == FLOWERS
+
+
+def test_a_test_generator_without_a_class_keeps_its_names():
+    train = Named(flowers(TRAIN), TRAIN, class_indices={"daisy": 0, "rose": 1, "tulip": 2})
+    there = np.array([0, 2] * 10)
+    test = Named(flowers(there), (there > 0).astype(int), class_indices={"daisy": 0, "tulip": 1})
+    data = tz.from_batches(train, test=test)
+    shown, named = flower_of(data, "test")
+    assert shown == named
+    assert set(named) == {"daisy", "tulip"}
+
+
+def test_one_hot_labels_of_fewer_classes_keep_their_names():
+    train = Named(flowers(TRAIN), np.eye(3)[TRAIN], class_indices={"daisy": 0, "rose": 1, "tulip": 2})
+    there = np.array([1, 2] * 10)
+    test = Named(flowers(there), np.eye(2)[there - 1], class_indices={"rose": 0, "tulip": 1})
+    shown, named = flower_of(tz.from_batches(train, test=test), "test")
+    assert shown == named
+
+
+def test_names_given_in_another_order_are_matched_by_name():
+    train = Named(flowers(TRAIN), TRAIN, class_indices={"daisy": 0, "rose": 1, "tulip": 2})
+    data = tz.from_batches(train, class_names=["tulip", "daisy", "rose"])
+    assert data.class_names == ("tulip", "daisy", "rose")
+    shown, named = flower_of(data, "train")
+    assert shown == named
+
+
+def test_other_names_stand_for_the_labels():
+    train = Named(flowers(TRAIN), TRAIN, class_indices={"n01": 0, "n02": 1, "n03": 2})
+    data = tz.from_batches(train, class_names=FLOWERS)
+    shown, named = flower_of(data, "train")
+    assert shown == named
+
+
+def test_a_tested_class_that_training_lacks_is_refused():
+    train = Named(flowers(TRAIN), TRAIN, class_indices={"daisy": 0, "rose": 1, "tulip": 2})
+    test = Named(flowers(TRAIN), TRAIN, class_indices={"daisy": 0, "roses": 1, "tulip": 2})
+    with pytest.raises(InvalidInputError, match=r"Got 'roses'\. Did you mean 'rose'"):
+        tz.from_batches(train, test=test)
+
+
+def test_labels_may_be_names():
+    data = tz.from_batches(Named(flowers(TRAIN), np.array(FLOWERS)[TRAIN]))
+    shown, named = flower_of(data, "train")
+    assert shown == named
+
+
+def test_unbatched_images_are_taken():
+    data = tz.from_batches(zip(flowers(TRAIN), TRAIN, strict=True))
+    assert len(data.y_train) + len(data.y_validation) + len(data.y_test) == 60
+
+
+def test_what_says_how_long_it_is_has_no_bound(monkeypatch):
+    monkeypatch.setattr("transferzoo.data.stream.BOUND", 30)
+    assert tz.from_batches(Named(flowers(TRAIN), TRAIN)).num_classes == 3
+    with pytest.raises(InvalidInputError, match="more than 30 images"):
+        tz.from_batches(iter(Named(flowers(TRAIN), TRAIN)))
+    assert tz.from_batches(iter(Named(flowers(TRAIN), TRAIN)), limit=60).num_classes == 3

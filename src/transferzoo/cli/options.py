@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import inspect
+import logging
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from transferzoo.checkpoints import CHECKPOINT
-from transferzoo.errors import UnknownNameError, invalid, unknown_name
+from transferzoo.errors import InvalidInputError, UnknownNameError, invalid, unknown_name
 
 if TYPE_CHECKING:
     from transferzoo.data.dataset import Dataset
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 DATA, MODEL, TRAINING, RUN = "Data", "Model", "Training", "Run"
 THE_RECIPES = "the recipe's"
+
+logger = logging.getLogger("transferzoo")
 
 
 class StoppedError(Exception):
@@ -41,36 +45,77 @@ OutOption = Annotated[
 ]
 QuietOption = Annotated[bool, _option("quiet", RUN, "No progress.", "-q")]
 
+
+def _maybe(
+    kind: Any, name: str, text: str, short: str | None = None, default: Any = False
+) -> tuple[Any, Any]:
+    """Return an option about data that is None where it is not given."""
+    return Annotated[kind | None, _option(name, DATA, text, short, show_default=default)], None
+
+
 _DATA_OPTIONS: dict[str, tuple[Any, Any]] = {
-    "dataset": (
-        Annotated[str, _option("dataset", DATA, "A name, or a folder of class folders with photos.", "-d")],
-        inspect.Parameter.empty,
+    "dataset": _maybe(str, "dataset", "A name, or a folder of class folders with photos.", "-d"),
+    "table": _maybe(Path, "table", "A CSV file with the photos' paths and labels, in place of --dataset."),
+    "path": _maybe(
+        Path, "path", "Where a named dataset is: npz, original archive, batches or class folders."
     ),
-    "path": (
-        Annotated[
-            Path | None,
-            _option("path", DATA, "Where the dataset is: npz, original archive, batches or class folders."),
-        ],
-        None,
-    ),
-    "train": (
-        Annotated[
-            int | None,
-            _option("train", DATA, "Take this many training images, stratified.", show_default="all"),
-        ],
-        None,
-    ),
-    "test": (
-        Annotated[
-            int | None, _option("test", DATA, "Take this many test images, stratified.", show_default="all")
-        ],
-        None,
-    ),
+    "train": _maybe(int, "train", "Take this many training images, stratified.", default="all"),
+    "test": _maybe(int, "test", "Take this many test images, stratified.", default="all"),
     "validation": (
         Annotated[float, _option("validation", DATA, "Share, or number, of training images held out.")],
         0.2,
     ),
+    "test_share": _maybe(
+        float, "test-share", "Share, or number, of photos split off as test images.", default="0.2"
+    ),
+    "read_size": _maybe(
+        int, "read-size", "Read photos at this many pixels a side.", default="what most photos have, else 224"
+    ),
+    "resize": _maybe(str, "resize", "crop, pad or stretch photos of other proportions.", default="crop"),
+    "background": _maybe(
+        str, "background", "Colour behind transparent pixels and around padded photos.", default="white"
+    ),
+    "classes": _maybe(str, "classes", "Classes to read, with commas, in label order.", default="all, sorted"),
+    "layout": _maybe(str, "layout", "Folders in the folder are: classes, splits, or auto.", default="auto"),
+    "skip_unreadable": (
+        Annotated[
+            bool,
+            typer.Option(
+                "--skip-unreadable",
+                help="Leave out photos that cannot be read, and list them.",
+                rich_help_panel=DATA,
+            ),
+        ],
+        False,
+    ),
+    "flips": (
+        Annotated[
+            bool | None,
+            typer.Option(
+                "--flips/--no-flips",
+                help="Whether a mirrored image keeps its label, so that augmentation may flip it.",
+                rich_help_panel=DATA,
+                show_default="yes; digits: no",
+            ),
+        ],
+        None,
+    ),
+    "image_column": _maybe(str, "image-column", "Column of --table with the paths.", default="image"),
+    "label_column": _maybe(str, "label-column", "Column of --table with the labels.", default="label"),
+    "split_column": _maybe(
+        str, "split-column", "Column of --table that says train, validation or test.", default="none"
+    ),
+    "root": _maybe(Path, "root", "Folder that the paths in --table begin at.", default="the table's folder"),
 }
+# option -> argument of from_directory and from_table
+_PHOTOS = {
+    "test_share": "test",
+    "read_size": "image_size",
+    "resize": "resize",
+    "background": "background",
+    "classes": "class_names",
+}
+_COLUMNS = {"image_column": "image", "label_column": "label", "split_column": "split", "root": "root"}
 
 
 def _passed_on(
@@ -241,36 +286,115 @@ def prepare(names: list[str], given: dict[str, Any]) -> tuple[Dataset, dict[str,
         import keras  # noqa: F401
     from transferzoo.progress import choose_progress
 
-    data_parameters = ("dataset", "path", "validation", "seed", "train", "test")
-    progress = choose_progress(options["verbose"])
-    return _dataset(*(given[name] for name in data_parameters), progress=progress), options
+    return load_data(given, choose_progress(options["verbose"])), options
 
 
-def _dataset(
-    name: str,
-    path: Path | None,
-    validation: float,
-    seed: int,
-    train: int | None,
-    test: int | None,
-    *,
-    progress: Progress,
+def load_data(given: Mapping[str, Any], progress: Progress | None = None) -> Dataset:
+    """Return the dataset that a command's options stand for."""
+    import transferzoo as tz
+
+    name, path, table, seed = given["dataset"], given["path"], given["table"], given["seed"]
+    validation = _share(given["validation"])
+    photos = {_PHOTOS[key]: given[key] for key in _PHOTOS if given.get(key) is not None}
+    if "test" in photos:
+        photos["test"] = _share(photos["test"])
+    if "class_names" in photos:
+        photos["class_names"] = [each.strip() for each in photos["class_names"].split(",")]
+    if given["skip_unreadable"]:
+        photos["on_error"] = "skip"
+    if given["flips"] is not None:
+        photos["mirror_safe"] = given["flips"]
+    columns = {_COLUMNS[key]: given[key] for key in _COLUMNS if given.get(key) is not None}
+    if table is None and columns:
+        option = next(key for key in _COLUMNS if given.get(key) is not None).replace("_", "-")
+        raise invalid(f"--{option}", "given together with --table", str(next(iter(columns.values()))))
+    if table is not None:
+        _refuse("--table", {"--dataset": name, "--path": path, "--layout": given["layout"]})
+        data = tz.from_table(table, **columns, **photos, validation=validation, seed=seed)
+    else:
+        data = _named_or_folder(given, photos, validation, progress)
+    train, test = given["train"], given["test"]
+    return data if train is None and test is None else data.subset(train=train, test=test, seed=seed)
+
+
+def _named_or_folder(
+    given: Mapping[str, Any], photos: dict[str, Any], validation: float, progress: Progress | None
 ) -> Dataset:
     import transferzoo as tz
 
-    validation = int(validation) if validation >= 1 and validation == int(validation) else validation
-    if name not in tz.list_datasets() and Path(name).is_dir() and path is None:
-        data = tz.from_directory(name, validation=validation, seed=seed)
-    elif name not in tz.list_datasets():
-        error = unknown_name("dataset", name, tz.list_datasets(), "transferzoo list --kind datasets")
-        raise UnknownNameError(f"{error} Nor is there a folder of that name.", argument="dataset", value=name)
-    elif path is not None:
-        data = tz.load_dataset(name, validation=validation, seed=seed, path=path, progress=progress)
-    else:
-        data = tz.load_dataset(name, validation=validation, seed=seed, progress=progress)
-    if train is None and test is None:
-        return data
-    return data.subset(train=train, test=test, seed=seed)
+    name, path, seed, layout = given["dataset"], given["path"], given["seed"], given["layout"]
+    if name is None and path is None:
+        raise invalid(
+            "--dataset",
+            "a dataset's name, or a folder of class folders",
+            None,
+            remedy="transferzoo list --kind datasets shows the names. --table reads a CSV file.",
+        )
+    if name in tz.list_datasets():
+        if path is None and Path(name).is_dir():
+            logger.warning(
+                "--dataset %s is taken as the dataset of that name, not as the folder '%s' here; write "
+                "--dataset ./%s for the folder",
+                name,
+                name,
+                name,
+            )
+        mirror_safe = photos.pop("mirror_safe", None)
+        extra = {**photos, **({"layout": layout} if layout else {})}
+        if extra:
+            options = [
+                f"--{key.replace('_', '-')}"
+                for key in _DATA_OPTIONS
+                if given.get(key) and key in (*_PHOTOS, "layout", "skip_unreadable")
+            ]
+            raise invalid(
+                options[0],
+                "given with a folder or a table of photos",
+                f"it with the dataset '{name}'",
+                remedy=f"If you mean a folder called {name}, write --dataset ./{name}.",
+            )
+        where = {} if path is None else {"path": path}
+        try:
+            data = tz.load_dataset(name, validation=validation, seed=seed, progress=progress, **where)
+        except InvalidInputError as error:
+            if path is None or not path.is_dir():
+                raise
+            raise InvalidInputError(
+                f"{error} (--path says where the dataset '{name}' is; to read photos of your own, pass their "
+                f"folder with --dataset.)",
+                argument="path",
+                value=str(path),
+            ) from error
+        return data if mirror_safe is None else dataclasses.replace(data, mirror_safe=mirror_safe)
+    if name is not None and path is not None:
+        raise invalid(
+            "--path",
+            "left out, unless --dataset is a name; it says where a named dataset is",
+            str(path),
+            remedy=f"To read the folder {name}, pass --dataset {name} alone.",
+        )
+    folder = Path(name if name is not None else path).expanduser()
+    if not folder.is_dir():
+        if name is None or "/" in name or "\\" in name:
+            raise invalid(
+                "--dataset" if name else "--path", "an existing folder or a dataset's name", str(folder)
+            )
+        unknown = unknown_name("dataset", name, tz.list_datasets(), "transferzoo list --kind datasets")
+        raise UnknownNameError(
+            f"{unknown} Nor is there a folder of that name.", argument="dataset", value=name
+        )
+    more = {} if layout is None else {"layout": layout}
+    return tz.from_directory(folder, **photos, **more, validation=validation, seed=seed)
+
+
+def _refuse(option: str, others: Mapping[str, Any]) -> None:
+    for other, value in others.items():
+        if value is not None:
+            raise invalid(other, f"left out with {option}", str(value), remedy=f"Or leave {option} out.")
+
+
+def _share(value: float) -> float:
+    return int(value) if value >= 1 and value == int(value) else value
 
 
 @contextlib.contextmanager

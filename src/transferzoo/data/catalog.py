@@ -15,6 +15,7 @@ import numpy as np
 from transferzoo.data.dataset import Dataset
 from transferzoo.data.folder import from_directory
 from transferzoo.data.splits import check_share
+from transferzoo.data.table import from_table
 from transferzoo.errors import UnknownNameError, check_count, invalid, printable, unknown_name, unknown_option
 from transferzoo.progress import Progress
 from transferzoo.registry import Registry
@@ -336,10 +337,14 @@ def repeat_calls(calls: Iterable[Mapping[str, Any]]) -> Dataset:
                 data = load_dataset(**arguments)
             elif function == "from_directory":
                 data = from_directory(**arguments)
+            elif function == "from_table":
+                data = from_table(**arguments)
             elif function == "subset" and data is not None:
                 data = data.subset(**arguments)
             else:
-                raise invalid("calls", "made of load_dataset, from_directory and subset", function)
+                raise invalid(
+                    "calls", "made of load_dataset, from_directory, from_table and subset", function
+                )
     if data is None:
         raise invalid("calls", "one or more calls", [], remedy="Datasets from arrays have none.")
     return data

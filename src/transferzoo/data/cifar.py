@@ -13,7 +13,8 @@ import numpy as np
 from transferzoo import files
 from transferzoo.data.batchfile import SIDE, damaged, read_batch
 from transferzoo.data.dataset import Dataset, from_arrays
-from transferzoo.data.folder import check_class_names, list_images, read_images, shared_size
+from transferzoo.data.folder import check_class_names, list_images
+from transferzoo.data.reading import read_images, tally_sizes
 from transferzoo.data.splits import check_share
 from transferzoo.downloads import download
 from transferzoo.errors import InvalidInputError, check_count, invalid, listing
@@ -401,7 +402,7 @@ def _join(
 
 
 def _read_class_folders(source: CifarSource, path: Path) -> dict[str, np.ndarray]:
-    listed = list_images(path)
+    listed = list_images(path, layout="splits").splits
     if "test" not in listed:
         raise invalid("path", "a folder with train/ and test/", str(path), remedy="It has no test/.")
     arrays = {}
@@ -410,12 +411,13 @@ def _read_class_folders(source: CifarSource, path: Path) -> dict[str, np.ndarray
         # The published order of classes, which happens to be alphabetical.
         by_class = [listed[split][name] for name in source.class_names]
         paths = [image for images in by_class for image in images]
-        size = shared_size(paths)
-        if size != (SIDE, SIDE):
+        sizes = tally_sizes(paths)
+        if set(sizes) != {(SIDE, SIDE)}:
+            other = next((size for size in sizes if size not in (None, (SIDE, SIDE))), None)
             raise invalid(
                 "path",
                 f"a folder of {source.title}'s images, each of 32×32 pixels",
-                f"{size[0]}×{size[1]}" if size else "images of several sizes, or none that can be read",
+                f"{other[0]}×{other[1]}" if other else "larger images, or none that can be read",
                 remedy=f"They are in {path / split}; load other images with from_directory.",
             )
         arrays[f"x_{split}"] = read_images(paths, (SIDE, SIDE))

@@ -15,8 +15,8 @@ from transferzoo.data.checking import (
     check_classes,
     check_pixels,
     image_array,
-    label_array,
     name_classes,
+    number_labels,
 )
 from transferzoo.data.splits import (
     SPLITS,
@@ -57,6 +57,8 @@ class Dataset:
     test_index : ndarray of int64, shape (n,), optional
         Place of each test image in the test split it was taken from, so that runs on different subsets can
         be paired image by image. Default ``0`` to ``n - 1``.
+    left_out : mapping of str to int
+        How many files were left out when the images were read, by reason. Empty by default.
     calls : tuple of dict
         The calls that made it, each as ``{function: arguments}``, for the record of a run. Empty where the
         images came as arrays.
@@ -88,6 +90,7 @@ class Dataset:
     source: str
     mirror_safe: bool = True
     test_index: np.ndarray | None = None
+    left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
     calls: tuple[Mapping[str, Any], ...] = ()
 
     def __post_init__(self) -> None:
@@ -122,6 +125,7 @@ class Dataset:
         index.flags.writeable = False
         object.__setattr__(self, "test_index", index)
         object.__setattr__(self, "calls", tuple(self.calls))
+        object.__setattr__(self, "left_out", dict(self.left_out))
 
     @property
     def num_classes(self) -> int:
@@ -181,6 +185,7 @@ class Dataset:
                 "(height×width×channels)",
                 f"source: {self.source}",
                 f"split seed {self.seed}; a mirrored image {mirrored} its label",
+                *([f"left out: {left_out_text(self.left_out)}"] if self.left_out else []),
                 "",
                 *_table(rows, left=4),
                 "",
@@ -297,7 +302,7 @@ def from_arrays(
     *,
     x_validation: Any = None,
     y_validation: Any = None,
-    class_names: Iterable[str] | None = None,
+    class_names: Iterable[str | int] | Mapping[Any, Any] | None = None,
     validation: int | float = 0.2,
     test: int | float = 0.2,
     seed: int = 0,
@@ -316,14 +321,16 @@ def from_arrays(
     ----------
     x_train : array of int or float, shape (n, height, width, channels) or (n, height, width)
         Images, 0 to 255, with 1 or 3 channels last. Whole numbers are kept as uint8, others as float32.
-    y_train : array of int, shape (n,) or (n, 1)
-        Labels, ``0`` to ``num_classes - 1``, each with at least one image.
+    y_train : array of int or str, shape (n,) or (n, 1)
+        Labels, ``0`` to ``num_classes - 1``, each with at least one image; or the classes' names.
     x_test, y_test : arrays, optional
         The test set. When left out, `test` is split off.
     x_validation, y_validation : arrays, optional
         The validation set. When left out, `validation` is split off the training images.
-    class_names : iterable of str, optional
-        One name for each label, in label order. Default ``"0"``, ``"1"``, ….
+    class_names : list of str, or mapping, optional
+        One name for each label, in label order; or ``{name: label}``, as the ``class_indices`` of Keras, or
+        ``{label: name}``. Labels that are names are matched with it by name. Default ``"0"``, ``"1"``, …, or
+        the names that are labels, sorted by code points.
     validation : float or int
         Share of the images left for training once the test set is taken: a fraction above 0 and below 1, or
         a whole number of images. Ignored when `x_validation` is given. Default 0.2.
@@ -366,7 +373,7 @@ def from_arrays(
         "test": (x_test, y_test),
     }
     images: dict[str, np.ndarray] = {}
-    labels: dict[str, np.ndarray] = {}
+    raw: dict[str, Any] = {}
     for split, (x, y) in given.items():
         if split != "train" and x is None and y is None:
             continue
@@ -374,11 +381,7 @@ def from_arrays(
             if value is None:
                 raise invalid(argument, f"given together with {other}", None)
         images[split] = image_array(f"x_{split}", x)
-        labels[split] = label_array(f"y_{split}", y)
-        if len(images[split]) != len(labels[split]):
-            raise invalid(
-                f"y_{split}", f"as long as x_{split}, {len(images[split])} labels", len(labels[split])
-            )
+        raw[f"y_{split}"] = y
         if images[split].shape[1:] != images["train"].shape[1:]:
             raise invalid(
                 f"x_{split}",
@@ -386,7 +389,12 @@ def from_arrays(
                 images[split].shape[1:],
                 remedy="Resize one of them, so that all splits are alike.",
             )
-    names = name_classes(class_names, labels)
+    numbered, order = number_labels(raw, class_names)
+    labels = {argument.removeprefix("y_"): y for argument, y in numbered.items()}
+    for split, y in labels.items():
+        if len(images[split]) != len(y):
+            raise invalid(f"y_{split}", f"as long as x_{split}, {len(images[split])} labels", len(y))
+    names = name_classes(order, labels)
     check_classes(labels, names)
     shares = {
         split: check_share(split, share)
@@ -407,6 +415,12 @@ def from_arrays(
     arrays: dict[str, Any] = {f"x_{split}": images[split].astype(dtype, copy=False) for split in SPLITS}
     arrays |= {f"y_{split}": labels[split] for split in SPLITS}
     return Dataset(name=name, class_names=names, seed=seed, source=source, mirror_safe=mirror_safe, **arrays)
+
+
+def left_out_text(left_out: Mapping[str, int]) -> str:
+    """Return how many files were left out, and why, as one line."""
+    parts = "; ".join(f"{count} {reason}" for reason, count in left_out.items())
+    return f"{sum(left_out.values())} files ({parts})"
 
 
 def _table(rows: list[tuple[str, ...]], left: int) -> list[str]:

@@ -1,25 +1,37 @@
-"""Photos in class folders, read and resized to one array."""
+"""Photos in class folders: which files are meant, by layout and class."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import warnings
-from collections.abc import Iterator, Sequence
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from transferzoo.data.dataset import Dataset, from_arrays
-from transferzoo.data.splits import check_share, split_sizes
-from transferzoo.errors import InvalidInputError, check_count, invalid, listing, nearest
+from transferzoo.data.checking import class_order, normal_name
+from transferzoo.data.dataset import Dataset
+from transferzoo.data.photos import PhotoOptions, dataset_from_files
+from transferzoo.data.reading import FOREIGN, is_image
+from transferzoo.errors import InvalidInputError, invalid, listing, nearest, printable
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff"})
-# The side of the ImageNet photos that most pretrained backbones have seen.
-LARGEST_SIDE = 224
-SPLIT_FOLDERS = {"train": "train", "validation": "validation", "val": "validation", "test": "test"}
+logger = logging.getLogger("transferzoo")
+
+SPLIT_FOLDERS = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "test": "test",
+    "testing": "test",
+}
+LAYOUTS = ("auto", "classes", "splits")
 LAYOUT = "a folder that holds one folder of images for each class, or train/ and test/ folders of these"
+# made by systems and tools beside the images, some of them with copies of the images
+JUNK = frozenset({"__macosx", "@eadir", "$recycle.bin", "thumbs.db", "desktop.ini"})
 SHOWN = 5
 
 
@@ -30,6 +42,11 @@ def from_directory(
     test: int | float = 0.2,
     seed: int = 0,
     image_size: int | tuple[int, int] | None = None,
+    resize: str = "crop",
+    background: str | tuple[int, int, int] = "white",
+    class_names: Iterable[str] | Mapping[Any, Any] | None = None,
+    layout: str = "auto",
+    on_error: str = "raise",
     name: str | None = None,
     mirror_safe: bool = True,
 ) -> Dataset:
@@ -39,12 +56,13 @@ def from_directory(
 
         photos/cat/1.jpg            photos/train/cat/1.jpg
         photos/cat/2.jpg     or     photos/test/cat/7.jpg
-        photos/dog/1.jpg            photos/validation/cat/9.jpg   (or val/; may be left out, as may test/)
+        photos/dog/1.jpg            photos/validation/cat/9.jpg   (or val/; optional, as test/ is)
 
-    Classes are the folders' names in sorted order, and images are read in the sorted order of their files.
-    Images are turned as their EXIF data says and converted to RGB, without transparency; of an animation the
-    first frame counts. Files whose names do not end in jpg, jpeg, png, bmp, gif, webp, tif or tiff are
-    ignored, and so is what starts with a dot.
+    Classes are the folders' names, sorted by code points, on every operating system; images are read in the
+    sorted order of their files. Every format that Pillow opens is read, also under another ending. What is
+    left out is counted by reason, in ``data.left_out``, in ``data.summary()`` and in the log: hidden files
+    and folders (their names start with a dot), files that are no images, and images of formats that Pillow
+    does not open (HEIC, raw photos, SVG). How files become pixels: see `read_images`.
 
     Parameters
     ----------
@@ -58,9 +76,23 @@ def from_directory(
     seed : int
         Governs the splits that are made here. Default 0.
     image_size : int, (int, int) or None
-        Height and width in pixels, one number for both. Images are scaled, then cropped in the middle, so
-        that none is distorted. None keeps the size where all images share one of at most 224 on a side, and
-        makes them 224×224 otherwise. Default None.
+        Height and width in pixels, one number for both. None takes the size that four fifths of the images
+        or more have, where that is at most 224 on a side, and 224×224 otherwise. Default None.
+    resize : {"crop", "pad", "stretch"}
+        How an image of other proportions is brought to that size: its edges are cut off, it is filled up
+        with `background`, or its proportions change. A warning tells when cropping cuts away more than a
+        quarter of many images. Default ``"crop"``.
+    background : str or (int, int, int)
+        Colour behind transparent pixels, and around padded images. Default ``"white"``.
+    class_names : list of str, or mapping, optional
+        Which class folders are read, in label order. Other class folders are left out, and counted.
+        Default: all of them, sorted.
+    layout : {"auto", "classes", "splits"}
+        Whether the folders in `path` are classes or splits. ``"auto"``: splits, if there is a ``train``
+        folder that holds folders. Default ``"auto"``.
+    on_error : {"raise", "skip"}
+        Whether files that cannot be read raise an error that names all of them, or are left out, with a
+        warning that names all of them. Default ``"raise"``.
     name : str, optional
         What to call the dataset. Default: the folder's name.
     mirror_safe : bool
@@ -75,7 +107,7 @@ def from_directory(
     ------
     InvalidInputError
         If the folder is missing or laid out otherwise, a class is empty, too small for the splits or not
-        among the training classes, or an image cannot be read; then the first of these are named.
+        among the training classes, or an image cannot be read; then all of these are named.
 
     Examples
     --------
@@ -94,67 +126,118 @@ def from_directory(
     >>> data.class_names
     ('green', 'red')
     """
-    check_count("seed", seed, 0)
-    size = None if image_size is None else _check_size(image_size)
-    shares = {"test": check_share("test", test), "validation": check_share("validation", validation)}
-    folder = Path(path).expanduser()
-    listed = list_images(folder)
-    class_names = tuple(listed["train"])
-    labels = {split: _labels(files, class_names) for split, files in listed.items()}
-    # Splits that cannot be made are refused here, before minutes of decoding.
-    split_sizes(
-        labels["train"],
-        class_names,
-        {split: share for split, share in shares.items() if split not in listed},
-        argument="path",
-        noun="a folder",
-    )
-    paths = {split: [p for files in by_class.values() for p in files] for split, by_class in listed.items()}
-    if size is None:
-        shared = shared_size([p for files in paths.values() for p in files])
-        size = shared if shared and max(shared) <= LARGEST_SIDE else (LARGEST_SIDE, LARGEST_SIDE)
-    every = read_images([p for files in paths.values() for p in files], size)
-    arrays: dict[str, Any] = {}
-    for split, files in paths.items():
-        arrays[f"x_{split}"], every = every[: len(files)], every[len(files) :]
-        arrays[f"y_{split}"] = labels[split]
-    data = from_arrays(
-        **arrays,
-        class_names=class_names,
+    options = PhotoOptions(
         validation=validation,
         test=test,
         seed=seed,
-        name=folder.resolve().name if name is None else name,
-        source=f"class folders in {folder}",
+        image_size=image_size,
+        resize=resize,
+        background=background,
+        on_error=on_error,
         mirror_safe=mirror_safe,
     )
+    wanted = class_order(class_names)
+    folder = Path(path).expanduser()
+    found = list_images(folder, layout=layout, class_names=wanted)
+    names = tuple(found.splits["train"]) if wanted is None else wanted
+    data = dataset_from_files(
+        {
+            split: [p for files in by_class.values() for p in files]
+            for split, by_class in found.splits.items()
+        },
+        {split: _labels(by_class, names) for split, by_class in found.splits.items()},
+        names,
+        options,
+        name=printable(folder.resolve().name) if name is None else name,
+        source=f"class folders in {printable(folder)}",
+        left_out=found.left_out,
+        argument="path",
+        noun="a folder",
+    )
     call = {
-        "path": str(folder.absolute()),
-        "validation": validation,
-        "test": test,
-        "seed": seed,
-        "image_size": list(size),
+        "path": printable(folder.absolute()),
+        **options.record(),
+        "image_size": list(data.input_shape[:2]),
+        "class_names": None if wanted is None else list(wanted),
+        "layout": layout,
         "name": data.name,
-        "mirror_safe": mirror_safe,
     }
     return dataclasses.replace(data, calls=({"from_directory": call},))
 
 
-def list_images(path: Path) -> dict[str, dict[str, list[Path]]]:
-    """Return split -> class -> sorted image files; all is ``"train"`` where there are no split folders."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Listed:
+    """The image files of a folder, and how many files were left out, by reason.
+
+    `splits` maps a split to a class to sorted files; all is ``"train"`` where there are no split folders.
+    """
+
+    splits: Mapping[str, Mapping[str, list[Path]]]
+    left_out: Mapping[str, int]
+
+
+def list_images(path: Path, *, layout: str = "auto", class_names: tuple[str, ...] | None = None) -> Listed:
+    """Return the image files that a folder holds, by split and class."""
+    if layout not in LAYOUTS:
+        raise invalid("layout", "'auto', 'classes' or 'splits'", layout, candidates=LAYOUTS)
     if not path.is_dir():
         what = "which is a file" if path.exists() else "which does not exist"
-        raise invalid("path", LAYOUT, f"{path}", remedy=f"That is '{path.name}', {what}.")
-    folders, loose = _look(path)
+        raise invalid("path", LAYOUT, printable(path), remedy=f"That is '{printable(path.name)}', {what}.")
+    look = _Look(class_names)
+    splits = {} if layout == "classes" else _split_folders(path, look, layout)
+    if not splits:
+        by_class = {"train": look.classes(path)}
+    else:
+        by_class = {split: look.classes(folder, split) for split, folder in splits.items()}
+    for split, classes in by_class.items():
+        for class_name in classes:
+            if class_name not in by_class["train"]:
+                raise invalid(
+                    "path",
+                    f"a folder whose {split} classes are training classes too",
+                    class_name,
+                    candidates=by_class["train"],
+                    remedy=f"Rename or remove '{printable(splits[split] / class_name)}', or choose "
+                    "classes with "
+                    "class_names=.",
+                )
+        if len(classes) < len(by_class["train"]):
+            missing = [name for name in by_class["train"] if name not in classes]
+            logger.warning("the %s set has no images of %s", split, listing(missing, SHOWN))
+    return Listed(splits=by_class, left_out=dict(look.left_out))
+
+
+def _split_folders(path: Path, look: _Look, layout: str) -> dict[str, Path]:
+    """Return the folder of each split; none where the folders in `path` are classes."""
+    folders, loose = look.entries(path, count=False)
     named = [entry for entry in folders if entry.name.lower() in SPLIT_FOLDERS]
-    if not any(entry.name.lower() == "train" for entry in named):
-        return {"train": _list_classes(path)}
+    train = next((entry for entry in named if SPLIT_FOLDERS[entry.name.lower()] == "train"), None)
     others = [entry.name for entry in folders if entry not in named]
-    if others or loose:
+    if train is None:
+        if layout == "splits":
+            raise _layout_error(path, "layout='splits' needs a folder called train.")
+        return {}
+    inner, images = look.entries(train, count=False)
+    if layout == "auto" and images and not inner:
+        if not others and len(named) > 1:
+            raise _layout_error(
+                path,
+                f"'{train.name}' and the folders beside it hold images and no class folders. If they are "
+                "classes, pass layout='classes'; if they are splits, put the images into class folders.",
+            )
+        logger.warning(
+            "'%s' is taken for a class, as it holds images and no folders; layout='splits' takes it for the "
+            "training set",
+            train.name,
+        )
+        return {}
+    beside = [*others, *(entry.name for entry in loose)]
+    if beside:
         raise _layout_error(
             path,
-            f"Beside train/ there is {listing([*others, *(p.name for p in loose)], SHOWN)}; "
-            "only test/ and validation/ (or val/) belong there.",
+            f"Beside {train.name}/ there is {listing(map(printable, beside), SHOWN)}; "
+            "only test/ and validation/ (or val/) belong there. If all of these folders are classes, pass "
+            "layout='classes'.",
         )
     splits: dict[str, Path] = {}
     for entry in named:
@@ -164,142 +247,127 @@ def list_images(path: Path) -> dict[str, dict[str, list[Path]]]:
                 path, f"Both '{splits[split].name}' and '{entry.name}' hold a {split} set; keep one."
             )
         splits[split] = entry
-    listed: dict[str, dict[str, list[Path]]] = {
-        split: _list_classes(splits[split]) for split in ("train", "validation", "test") if split in splits
-    }
-    for split, by_class in listed.items():
-        for class_name in by_class:
-            if class_name not in listed["train"]:
-                raise invalid(
-                    "path",
-                    f"a folder whose {split} classes are training classes too",
-                    class_name,
-                    candidates=listed["train"],
-                    remedy=f"Rename or remove '{splits[split] / class_name}'.",
+    return {split: splits[split] for split in ("train", "validation", "test") if split in splits}
+
+
+class _Look:
+    """Looks through folders, and counts what it leaves out.
+
+    Parameters
+    ----------
+    class_names : tuple of str or None
+        The only classes that are wanted.
+    """
+
+    def __init__(self, class_names: tuple[str, ...] | None) -> None:
+        self.wanted = class_names
+        self.left_out: Counter[str] = Counter()
+
+    def classes(self, path: Path, split: str = "train") -> dict[str, list[Path]]:
+        """Return class -> image files of a folder of class folders."""
+        folders, loose = self.entries(path)
+        if loose:
+            found = "which has no class folders" if not folders else "beside its class folders"
+            raise _layout_error(
+                path,
+                f"{len(loose)} images lie in '{printable(path.name)}', {found}, such as "
+                f"'{printable(loose[0].name)}'; put them into a class folder, or elsewhere.",
+            )
+        if not folders:
+            raise _layout_error(path, f"'{printable(path.name)}' has no class folders.")
+        by_class: dict[str, list[Path]] = {}
+        for folder in folders:
+            class_name = normal_name(folder.name)
+            if self.wanted is not None and class_name not in self.wanted:
+                self.left_out["of classes that class_names leaves out"] += len(
+                    self.entries(folder, count=False)[1]
                 )
-    return listed
+                continue
+            files = self._images(path, folder)
+            # a name in two Unicode forms is one class to every eye
+            by_class[class_name] = sorted([*by_class.get(class_name, []), *files], key=_order)
+        if self.wanted is not None:
+            missing = [name for name in self.wanted if name not in by_class]
+            if missing and split == "train":
+                raise invalid(
+                    "class_names",
+                    f"names of class folders in '{printable(path)}'",
+                    missing[0],
+                    candidates=[normal_name(folder.name) for folder in folders],
+                    remedy=f"There are {listing([normal_name(f.name) for f in folders])}.",
+                )
+            by_class = {name: by_class[name] for name in self.wanted if name in by_class}
+        if split == "train" and len(by_class) < 2:
+            raise _layout_error(path, f"Its only class is {listing(by_class)}, and two are needed.")
+        return dict(by_class) if self.wanted is not None else dict(sorted(by_class.items()))
 
-
-def _list_classes(path: Path) -> dict[str, list[Path]]:
-    folders, loose = _look(path)
-    if not folders:
-        found = f"{len(loose)} images and no" if loose else "no"
-        raise _layout_error(path, f"It has {found} class folders.")
-    if loose:
-        raise _layout_error(
-            path,
-            f"{len(loose)} images lie beside its class folders, such as '{loose[0].name}'; "
-            "put them into a class folder, or elsewhere.",
-        )
-    by_class: dict[str, list[Path]] = {}
-    for folder in folders:
-        inner, files = _look(folder)
+    def _images(self, path: Path, folder: Path) -> list[Path]:
+        """Return the image files of a class folder."""
+        before = self.left_out.copy()
+        inner, files = self.entries(folder)
         if inner:
             raise _layout_error(
                 path,
-                f"Class folder '{folder.name}' holds the folder '{inner[0].name}', and class folders hold "
-                f"images only. If '{folder.name}' is not a class, pass the folder that holds the classes.",
+                f"Class folder '{printable(folder.name)}' holds the folder '{printable(inner[0].name)}', "
+                "and class "
+                f"folders hold images only. If '{printable(folder.name)}' is not a class, pass the "
+                "folder that "
+                "holds the classes.",
             )
         if not files:
+            lost = self.left_out - before
+            held = ", ".join(f"{count} {reason}" for reason, count in lost.items()) or "nothing"
             raise _layout_error(
                 path,
-                f"Class folder '{folder.name}' holds no images. Add some with names that end in "
-                f"{', '.join(sorted(e[1:] for e in EXTENSIONS))}, or remove it.",
+                f"Class folder '{printable(folder.name)}' holds no images that can be read; it holds "
+                f"{held}. Add "
+                "images, or remove it.",
             )
-        by_class[folder.name] = files
-    if len(by_class) < 2:
-        raise _layout_error(path, f"Its only class is '{folders[0].name}', and it takes two to tell apart.")
-    return by_class
+        return files
+
+    def entries(self, path: Path, *, count: bool = True) -> tuple[list[Path], list[Path]]:
+        """Return the folders and the image files in a folder, each sorted by name."""
+        folders: list[Path] = []
+        files: list[Path] = []
+        for entry in sorted(path.iterdir(), key=_order):
+            hidden = entry.name.startswith(".") or entry.name.lower() in JUNK
+            named = self.wanted is not None and normal_name(entry.name) in self.wanted
+            if entry.is_dir():
+                if not hidden or named:
+                    folders.append(entry)
+                elif count and (images := sum(is_image(each) for each in entry.iterdir() if each.is_file())):
+                    self.left_out["in hidden folders"] += images
+                    logger.warning(
+                        "the hidden folder '%s' is left out, with %d images; rename it without the dot, "
+                        "or list "
+                        "it in class_names=, if it is a class",
+                        printable(entry),
+                        images,
+                    )
+            elif hidden:
+                self.left_out["hidden"] += count
+            elif is_image(entry):
+                files.append(entry)
+            elif count:
+                foreign = entry.suffix.lower() in FOREIGN
+                self.left_out[
+                    f"{entry.suffix.lower()} (Pillow does not open it)" if foreign else "not an image"
+                ] += 1
+        return folders, files
 
 
-def _look(path: Path) -> tuple[list[Path], list[Path]]:
-    """Return the folders and the image files in a folder, each sorted by name."""
-    entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith((".", "__MACOSX")))
-    folders = [entry for entry in entries if entry.is_dir()]
-    return folders, [e for e in entries if e.suffix.lower() in EXTENSIONS and e not in set(folders)]
+def _order(path: Path) -> tuple[str, str]:
+    """Sort by code points, the same on every system; Path itself ignores case on some."""
+    return normal_name(path.name), path.name
 
 
 def _layout_error(path: Path, sentence: str) -> InvalidInputError:
-    return invalid("path", LAYOUT, str(path), remedy=sentence)
+    return invalid("path", LAYOUT, printable(path), remedy=sentence)
 
 
-def _labels(by_class: dict[str, list[Path]], class_names: tuple[str, ...]) -> np.ndarray:
+def _labels(by_class: Mapping[str, Sequence[Path]], class_names: tuple[str, ...]) -> np.ndarray:
     order = [class_names.index(class_name) for class_name in by_class]
     return np.repeat(np.array(order, np.int64), [len(files) for files in by_class.values()])
-
-
-def _check_size(image_size: Any) -> tuple[int, int]:
-    sides = image_size if isinstance(image_size, tuple | list) else (image_size, image_size)
-    accepted = "a number of pixels of 1 or more, or two of them (height, width)"
-    if len(sides) != 2:
-        raise invalid("image_size", accepted, image_size)
-    for side in sides:
-        if isinstance(side, bool) or not hasattr(side, "__index__") or side.__index__() < 1:
-            raise invalid("image_size", accepted, image_size)
-    return int(sides[0]), int(sides[1])
-
-
-def shared_size(paths: Sequence[Path]) -> tuple[int, int] | None:
-    """Return the height and width that all readable images have, or None where they differ."""
-    from PIL import ExifTags, Image
-
-    found: set[tuple[int, int]] = set()
-    with _strict_pillow():
-        for path in paths:
-            try:
-                with Image.open(path) as image:
-                    width, height = image.size
-                    # Orientations 5 to 8 lie on their side.
-                    if image.getexif().get(ExifTags.Base.Orientation, 1) >= 5:
-                        width, height = height, width
-            except Exception:
-                # read_images meets it again, and names it with all others.
-                continue
-            found.add((height, width))
-            if len(found) > 1:
-                return None
-    return next(iter(found), None)
-
-
-def read_images(paths: Sequence[Path], image_size: tuple[int, int]) -> np.ndarray:
-    """Return images as uint8, shape (n, height, width, 3), or raise with those that cannot be read."""
-    from PIL import Image, ImageOps
-
-    height, width = image_size
-    x = np.empty((len(paths), height, width, 3), np.uint8)
-    broken: list[tuple[Path, str]] = []
-    with _strict_pillow():
-        for index, path in enumerate(paths):
-            try:
-                with Image.open(path) as image:
-                    if image.mode in {"I", "F"} or image.mode.startswith("I;"):
-                        raise ValueError("more than 8 bits a channel, convert it to 8 bits first")
-                    turned = ImageOps.exif_transpose(image).convert("RGB")
-                x[index] = np.asarray(ImageOps.fit(turned, (width, height), Image.Resampling.BILINEAR))
-            except Exception as error:
-                broken.append((path, " ".join(str(error).split())[:120] or type(error).__name__))
-    if broken:
-        first = "; ".join(f"{path} ({reason})" for path, reason in broken[:SHOWN])
-        more = f"; and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
-        raise InvalidInputError(
-            f"path must be a folder in which every image can be read. Got {len(broken)} of {len(paths)} that "
-            f"cannot: {first}{more}. Mend or remove them.",
-            argument="path",
-            value=[str(path) for path, _ in broken],
-            accepted="a folder in which every image can be read",
-        )
-    return x
-
-
-@contextlib.contextmanager
-def _strict_pillow() -> Iterator[None]:
-    """Make a decompression bomb an error, and Pillow's remarks on odd metadata nothing."""
-    from PIL import Image
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
 
 
 def check_class_names(found: Sequence[str], class_names: Sequence[str], argument: str, where: Path) -> None:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import numbers
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from transferzoo.data.checking import image_array, label_array
+from transferzoo.data.checking import PixelCheck, class_order, image_array, label_array, text_labels
 from transferzoo.data.dataset import Dataset, from_arrays
-from transferzoo.errors import check_count, invalid
+from transferzoo.errors import check_count, invalid, listing
 
 PAIRS = "batches of (images, labels)"
 GROWTH = 1.5
+# past these, what does not say how long it is may never end
+BOUND = 100_000
+BOUND_BYTES = 8 * 10**9
+
+logger = logging.getLogger("transferzoo")
 
 
 def from_batches(
@@ -22,7 +28,7 @@ def from_batches(
     *,
     test: Any = None,
     validation: int | float = 0.2,
-    class_names: Iterable[str] | None = None,
+    class_names: Iterable[str] | Mapping[Any, Any] | None = None,
     name: str = "batches",
     seed: int = 0,
     limit: int | None = None,
@@ -36,20 +42,24 @@ def from_batches(
         A generator, a `keras.utils.PyDataset`, a `tf.data.Dataset`, a torch `DataLoader`: anything whose
         parts `numpy.asarray` understands. Images have shape (n, height, width, channels) with 1 or 3
         channels, or (n, height, width), and pixels from 0 to 255; floats are rounded. Labels are whole
-        numbers of shape (n,) or (n, 1), or one-hot, (n, classes).
+        numbers or names of shape (n,) or (n, 1), or one-hot, (n, classes). Single images with their
+        labels, unbatched, will do.
     test : iterable of (images, labels), float or int, optional
         The test set; or what to split off for it, a fraction above 0 and below 1 or a whole number of images.
         Default: a fifth.
     validation : float or int
         What to split off the rest for validation, in the same form. Default 0.2.
-    class_names : iterable of str, optional
-        One name for each label, in label order. Default: those that `train` has, else ``"0"``, ``"1"``, ….
+    class_names : list of str, or mapping, optional
+        One name for each label, in label order, or ``{name: label}``. Default: those that `train` has
+        (`class_indices`, `class_names`, `class_to_idx`, `classes`), else ``"0"``, ``"1"``, …. Where batches
+        have names, labels are matched by name: `test` may lack a class, or count in another order.
     name : str
         What to call the dataset. Default ``"batches"``.
     seed : int
         Governs the splits. Default 0.
     limit : int, optional
-        Images to take at most, of `train` and of `test`. Needed where batches never end.
+        Images to take at most, of `train` and of `test`. Needed where batches never end, and for more than
+        100,000 images or 8 GB from what does not say how many there are.
     mirror_safe : bool
         Whether a mirrored image keeps its label. Default True.
 
@@ -75,20 +85,24 @@ def from_batches(
     """
     if limit is not None:
         check_count("limit", limit, 1)
-    if class_names is None:
-        class_names = getattr(train, "class_names", None)
+    own, wanted = _names_of(train), class_order(class_names)
+    # other words for the same labels, or the same words in another order
+    renamed = wanted is not None and own is not None and set(wanted) != set(own)
+    names = own if wanted is None or renamed else wanted
     x_train, y_train = _gather("train", train, limit)
+    y_train = _match("train", y_train, own, names)
     given: dict[str, Any] = {}
     if isinstance(test, numbers.Real):
         given["test"] = test
     elif test is not None:
-        given["x_test"], given["y_test"] = _gather("test", test, limit)
+        given["x_test"], y_test = _gather("test", test, limit)
+        given["y_test"] = _match("test", y_test, _names_of(test), names)
     return from_arrays(
         x_train,
         y_train,
         **given,
         validation=validation,
-        class_names=class_names,
+        class_names=wanted if renamed else names,
         seed=seed,
         name=name,
         source=f"batches of a {type(train).__name__}",
@@ -98,13 +112,13 @@ def from_batches(
 
 def _gather(argument: str, batches: Any, limit: int | None) -> tuple[np.ndarray, np.ndarray]:
     images, labels, count = np.empty(0, "uint8"), [], 0
-    highest, seen_float = 0.0, False
+    pixels = PixelCheck(f"{argument} images", code="images")
+    bound = None if limit is not None or _has_length(batches) else BOUND
     for batch in _each_batch(argument, batches, limit):
         if not isinstance(batch, tuple | list) or len(batch) != 2:
             got = f"{len(batch)} parts" if isinstance(batch, tuple | list) else type(batch).__name__
             raise invalid(argument, PAIRS, got)
-        x = image_array(f"{argument} images", batch[0])
-        y = _labels(argument, batch[1])
+        x, y = _as_batch(argument, *batch)
         if len(x) != len(y):
             raise invalid(argument, "batches with a label for each image", f"{len(x)} and {len(y)}")
         if count and x.shape[1:] != images.shape[1:]:
@@ -112,28 +126,85 @@ def _gather(argument: str, batches: Any, limit: int | None) -> tuple[np.ndarray,
                 argument,
                 f"batches of images of one shape, {images.shape[1:]} as the first",
                 x.shape[1:],
-                remedy="Resize them, so that all are alike.",
+                remedy=f"Resize them as they come: keras.ops.image.resize(images, {images.shape[1:3]}).",
             )
-        seen_float = seen_float or x.dtype.kind == "f"
-        highest = max(highest, _check_pixels(argument, x))
+        pixels.add(x)
         x, y = x[: limit and limit - count], y[: limit and limit - count]
         if count + len(x) > len(images):
             # In place, so that there is at no time a second copy.
             room = (max(count + len(x), int(GROWTH * len(images))), *x.shape[1:])
             images.resize(room, refcheck=False)
-        images[count : count + len(x)] = np.rint(x) if x.dtype.kind == "f" else x
+        images[count : count + len(x)] = np.rint(x).clip(0, 255) if x.dtype.kind == "f" else x
         labels.append(y)
         count += len(x)
         if count == limit:
             break
+        if bound is not None and (count > bound or images.nbytes > BOUND_BYTES):
+            raise invalid(
+                "limit",
+                f"given where more than {min(bound, count):,} images come and {argument} does not say "
+                "how many "
+                "there are",
+                None,
+                remedy="A generator with 'while True' never ends. Pass limit=, the number of images to "
+                "take; "
+                f"{count:,} had come ({images.nbytes / 1e9:.1f} GB).",
+            )
     if not count:
         raise invalid(
             argument, f"{PAIRS}, at least one", "none", remedy="Is it a generator that has been used up?"
         )
-    if seen_float and highest <= 1:
-        raise _scaled(argument, 0, highest)
+    pixels.finish()
     images.resize((count, *images.shape[1:]), refcheck=False)
     return images, np.concatenate(labels)
+
+
+def _as_batch(argument: str, images: Any, labels: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return a batch; a single image with its label, as unbatched datasets give, is a batch of one."""
+    name = f"{argument} images"
+    if np.ndim(labels) == 0 and np.ndim(images) in (2, 3):
+        images, labels = np.asarray(images)[None], np.asarray(labels)[None]
+    return image_array(name, images), _labels(argument, labels)
+
+
+def _has_length(batches: Any) -> bool:
+    """Tell whether batches say how many they are, so that they end."""
+    try:
+        return len(batches) >= 0
+    except (TypeError, NotImplementedError):
+        return False
+
+
+def _names_of(batches: Any) -> tuple[str, ...] | None:
+    """Return the class names that a generator or dataset carries, in label order; None where it has none."""
+    for holder in (batches, getattr(batches, "dataset", None)):
+        for attribute in ("class_indices", "class_to_idx", "class_names", "classes"):
+            found = getattr(holder, attribute, None)
+            # Keras' generators have `classes` too: each image's label
+            if isinstance(found, Mapping) or (
+                isinstance(found, list | tuple) and found and all(isinstance(each, str) for each in found)
+            ):
+                return class_order(found)
+    return None
+
+
+def _match(
+    argument: str, labels: np.ndarray, own: tuple[str, ...] | None, names: tuple[str, ...] | None
+) -> np.ndarray:
+    """Return labels that count in `own` as labels that count in `names`, by name."""
+    if own is None or names is None or own == names or labels.dtype.kind not in "iu":
+        return labels
+    present = np.unique(labels)
+    if present.max() >= len(own):
+        raise invalid(
+            f"{argument} labels", f"from 0 to {len(own) - 1}, as its class names", int(present.max())
+        )
+    unknown = [own[label] for label in present if own[label] not in names]
+    if unknown:
+        raise invalid(argument, f"batches of the classes {listing(names)}", unknown[0], candidates=names)
+    logger.info("%s counts its classes in another order; its labels are matched by name", argument)
+    order = np.array([names.index(name) if name in names else -1 for name in own])
+    return np.asarray(order[labels])
 
 
 def _each_batch(argument: str, batches: Any, limit: int | None) -> Iterator[Any]:
@@ -156,25 +227,6 @@ def _each_batch(argument: str, batches: Any, limit: int | None) -> Iterator[Any]
     return iter(batches)
 
 
-def _check_pixels(argument: str, x: np.ndarray) -> float:
-    """Return the highest pixel; raise where one is none from 0 to 255, or all were scaled."""
-    low, high = float(x.min()), float(x.max())
-    if not (np.isfinite(low) and np.isfinite(high)):
-        raise invalid(f"{argument} images", "free of NaN and infinite pixels", f"{low:g} to {high:g}")
-    if x.dtype.kind == "f" and low >= -1 and high <= 1 and not (low >= 0 and (x == np.rint(x)).all()):
-        raise _scaled(argument, low, high)
-    if low < 0 or high > 255:
-        remedy = "Pass the images as they were before any scaling or standardising."
-        raise invalid(f"{argument} images", "pixels from 0 to 255", f"{low:g} to {high:g}", remedy=remedy)
-    return high
-
-
-def _scaled(argument: str, low: float, high: float) -> Exception:
-    mend = "images * 255" if low >= 0 else "(images + 1) * 127.5"
-    remedy = f"These look scaled already; yield {mend}, as scaling is the model's first step."
-    return invalid(f"{argument} images", "pixels from 0 to 255", f"{low:g} to {high:g}", remedy=remedy)
-
-
 def _labels(argument: str, value: Any) -> np.ndarray:
     y = np.asarray(value)
     if y.ndim == 2 and y.shape[1] > 1:
@@ -183,6 +235,8 @@ def _labels(argument: str, value: Any) -> np.ndarray:
                 f"{argument} labels", "whole numbers, or one-hot with a single 1 a row", y[0].tolist()
             )
         return y.argmax(axis=1)
+    if y.dtype.kind in "USO":
+        return np.array(text_labels(f"{argument} labels", y.reshape(-1)))
     if y.dtype.kind == "f" and (y == np.rint(y)).all():
         y = y.astype("int64")
     return label_array(f"{argument} labels", y)

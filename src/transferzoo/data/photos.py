@@ -1,0 +1,141 @@
+"""A dataset from listed image files: what class folders and tables have in common."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transferzoo.data.dataset import Dataset, from_arrays, left_out_text
+from transferzoo.data.reading import (
+    Reading,
+    check_background,
+    check_on_error,
+    check_resize,
+    check_size,
+    common_size,
+    read_files,
+)
+from transferzoo.data.splits import check_share, split_sizes
+from transferzoo.errors import check_count
+
+logger = logging.getLogger("transferzoo")
+
+UNREADABLE = "unreadable"
+# left out without any loss of images: said, but no warning
+HARMLESS = frozenset({"hidden", "not an image"})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PhotoOptions:
+    """How listed files become a dataset: checked, and nothing read yet.
+
+    The fields are the arguments of `from_directory` and `from_table` of the same names.
+    """
+
+    validation: int | float = 0.2
+    test: int | float = 0.2
+    seed: int = 0
+    image_size: int | tuple[int, int] | None = None
+    resize: str = "crop"
+    background: str | tuple[int, int, int] = "white"
+    on_error: str = "raise"
+    mirror_safe: bool = True
+
+    def __post_init__(self) -> None:
+        check_count("seed", self.seed, 0)
+        check_share("test", self.test)
+        check_share("validation", self.validation)
+        if self.image_size is not None:
+            check_size(self.image_size)
+        check_resize(self.resize)
+        check_background(self.background)
+        check_on_error(self.on_error)
+
+    def record(self) -> dict[str, Any]:
+        """Return plain JSON types, for the record of a call."""
+        record = dataclasses.asdict(self)
+        for key in ("image_size", "background"):
+            if isinstance(record[key], tuple):
+                record[key] = list(record[key])
+        return record
+
+
+def dataset_from_files(
+    files: Mapping[str, Sequence[Path]],
+    labels: Mapping[str, np.ndarray],
+    class_names: tuple[str, ...],
+    options: PhotoOptions,
+    *,
+    name: str,
+    source: str,
+    left_out: Mapping[str, int],
+    argument: str,
+    noun: str,
+) -> Dataset:
+    """Read files and split off what is not given.
+
+    Parameters
+    ----------
+    files, labels : mappings of split to paths and to int64 arrays
+        ``"train"``, and ``"validation"`` and ``"test"`` where they are given.
+    class_names : tuple of str
+    options : PhotoOptions
+    name, source : str
+    left_out : mapping of str to int
+        What the listing left out, by reason.
+    argument, noun : str
+        What the files came from, for an error: ``"path"``, ``"a folder"``.
+    """
+    shares = {"test": options.test, "validation": options.validation}
+    # Splits that cannot be made are refused here, before minutes of decoding.
+    split_sizes(
+        labels["train"],
+        class_names,
+        {split: share for split, share in shares.items() if split not in files},
+        argument=argument,
+        noun=noun,
+    )
+    every = [path for paths in files.values() for path in paths]
+    size = common_size(every) if options.image_size is None else check_size(options.image_size)
+    reading = Reading(size=size, resize=options.resize, background=check_background(options.background))
+    read = read_files(every, reading, on_error=options.on_error, argument=argument)
+    counts = dict(left_out)
+    if read.broken:
+        counts[UNREADABLE] = counts.get(UNREADABLE, 0) + len(read.broken)
+    arrays: dict[str, Any] = {}
+    start = place = 0
+    for split, paths in files.items():
+        kept = read.kept[(read.kept >= start) & (read.kept < start + len(paths))] - start
+        arrays[f"x_{split}"] = read.images[place : place + len(kept)]
+        arrays[f"y_{split}"] = labels[split][kept]
+        start, place = start + len(paths), place + len(kept)
+        if not len(kept):
+            # nothing of the split can be read: from_arrays would split another one off
+            raise_empty(argument, split)
+    if counts:
+        lost = {reason: count for reason, count in counts.items() if reason not in HARMLESS}
+        level = logging.WARNING if lost else logging.INFO
+        logger.log(level, "%s: left out: %s", name, left_out_text(counts))
+    data = from_arrays(
+        **arrays,
+        class_names=class_names,
+        validation=options.validation,
+        test=options.test,
+        seed=options.seed,
+        name=name,
+        source=source,
+        mirror_safe=options.mirror_safe,
+    )
+    return dataclasses.replace(data, left_out=counts)
+
+
+def raise_empty(argument: str, split: str) -> None:
+    """Raise for a split of which no image can be read."""
+    from transferzoo.errors import invalid
+
+    raise invalid(argument, f"files of which at least one of the {split} set can be read", "none")
