@@ -538,7 +538,7 @@ def test_options_that_contradict_each_other_are_refused(run, tiny, photos, argum
 def test_a_name_goes_before_a_folder_and_that_is_said(run, tiny, photos, monkeypatch, caplog):
     (photos / "photos").rename(photos / "digits")
     monkeypatch.chdir(photos)
-    code, out, _ = run("fit", tiny, "-d", "digits", *QUICK, "--train", "40", "--test", "20")
+    code, _, _ = run("fit", tiny, "-d", "digits", *QUICK, "--train", "40", "--test", "20")
     assert code == 0
     assert "--dataset ./digits for the folder" in caplog.text
     code, _, _ = run("fit", tiny, "-d", "./digits", "--skip-unreadable", *QUICK)
