@@ -58,6 +58,7 @@ MAKING = [
     "features",
     "checkpoints",
     "callbacks",
+    "user_callbacks",
     "optimizers",
     "solving",
     "training",

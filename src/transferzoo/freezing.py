@@ -34,7 +34,8 @@ def set_trainable(network: keras.Model, policy: str) -> None:
         chosen: set[int] = set()
     elif policy.startswith("top:"):
         share = policy[4:]
-        count = round(len(weighted) * int(share[:-1]) / 100) if share.endswith("%") else int(share)
+        # one at least: nothing at all has a word of its own, 'none'
+        count = max(1, round(len(weighted) * int(share[:-1]) / 100)) if share.endswith("%") else int(share)
         chosen = {id(layer) for layer in weighted[max(0, len(weighted) - count) :]}
     else:
         chosen = {id(layer) for layer in weighted if layer.name.startswith(policy)}

@@ -38,15 +38,14 @@ from transferzoo.evaluation import evaluate
 from transferzoo.feature_store import FeatureStore
 from transferzoo.files import file_hash, refuse_full_folder
 from transferzoo.heads import head_name, is_linear
-from transferzoo.models import build, check_build, head_of, model_digest, model_settings, seeded
+from transferzoo.models import build, check_build, model_digest, model_settings, seeded
 from transferzoo.prediction import gives_probabilities, predict
 from transferzoo.progress import Progress, choose_progress
 from transferzoo.recipes.catalog import resolve_recipe
 from transferzoo.recipes.recipe import OPTIONS as RECIPE_OPTIONS
 from transferzoo.recipes.recipe import Recipe
 from transferzoo.results import Result, is_run, plain, read_settings, settings_hash
-from transferzoo.solving import has_linear_head
-from transferzoo.training import plan, train
+from transferzoo.training import is_frozen, plan, recipe_for, train
 
 logger = logging.getLogger("transferzoo")
 
@@ -116,7 +115,10 @@ def fit_and_evaluate(
         epoch and every minute: the same call goes on from there, and on a CPU ends with the weights of a
         run that was never interrupted. If it holds this very run already, finished, that is loaded instead.
     callbacks : iterable of keras.callbacks.Callback
-        Given to every phase of the training.
+        Called in every phase that trains in epochs, and in the last one, which shows as one epoch if it
+        solves the head in one go. Their `self.model` is the model that the run returns: saved within a
+        callback, it predicts what the run would predict at that moment. `LearningRateScheduler` and
+        `ReduceLROnPlateau` act in the last phase, and need ``schedule="constant"`` there.
     save_model : bool, default True
         Whether `out` gets ``model.keras`` too.
     cache : bool, default True
@@ -206,11 +208,9 @@ def plan_run(
                 argument=next(iter(build_options)),
             )
         known = model_settings(model)
-        recipe = recipe.for_model(
-            pretrained=known is None or known.weights is not None,
-            linear_head=has_linear_head(head_of(model)),
-            frozen=(known.trainable if known else "all") == "none",
-        ).with_options(known.backbone if known else None, **recipe_options)
+        settled = recipe_for(model, recipe)
+        _refuse_frozen(recipe, settled, frozen=is_frozen(model))
+        recipe = settled.with_options(known.backbone if known else None, **recipe_options)
     else:
         backbone = BACKBONES.get(model)
         label = backbone.name
@@ -223,11 +223,14 @@ def plan_run(
             **build_options,
             "weights": weights,
         }
-        recipe = recipe.for_model(
+        frozen = build_options.get("trainable", "all") == "none"
+        settled = recipe.for_model(
             pretrained=weights is not None,
             linear_head=is_linear(build_options.get("head", "linear")),
-            frozen=build_options.get("trainable", "all") == "none",
-        ).with_options(backbone.name, **recipe_options)
+            frozen=frozen,
+        )
+        _refuse_frozen(recipe, settled, frozen=frozen)
+        recipe = settled.with_options(backbone.name, **recipe_options)
     data = resolve_data(data, seed=seed, progress=progress)
     if isinstance(model, keras.Model):
         described = _check_model(model, data, recipe)
@@ -465,6 +468,32 @@ def _check_model(model: keras.Model, data: Dataset, recipe: Recipe) -> dict[str,
             value=True,
         )
     return {**(settings.to_dict() if settings else {"name": model.name}), "digest": model_digest(model)}
+
+
+def _refuse_frozen(recipe: Recipe, settled: Recipe, *, frozen: bool) -> None:
+    """Raise where a recipe that ends in training the backbone meets a frozen one; warn for the default."""
+    last = recipe.phases[-1]
+    if not frozen or any(phase.name == last.name for phase in settled.phases) or last.trainable != "as_built":
+        return
+    how = (
+        "In a model: model.get_layer('backbone').trainable = True. With a backbone's name: leave "
+        "trainable='none' out."
+    )
+    left = ", ".join(f"'{phase.name}'" for phase in settled.phases)
+    if recipe.name == "default":
+        logger.warning(
+            "the backbone is frozen, so recipe 'default' trains the head alone (phase %s). To train the "
+            "backbone too, unfreeze it. %s",
+            left,
+            how,
+        )
+        return
+    raise InvalidInputError(
+        f"recipe '{recipe.name}' trains the backbone in phase '{last.name}', and this backbone is frozen. "
+        f"Unfreeze it, or use recipe='linear_probe' or 'head' to train the head alone. {how}",
+        argument="recipe",
+        value=recipe.name,
+    )
 
 
 def _refuse_other_run(folder: Path, settings: Mapping[str, Any]) -> None:

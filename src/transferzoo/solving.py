@@ -206,6 +206,28 @@ class StandardisedHead:
             kernel = kernel / self._deviation[:, None]
             self._set(kernel, [each - self._mean @ kernel for each in bias])
 
+    @contextlib.contextmanager
+    def as_it_was(self) -> Iterator[None]:
+        """Let the head take features as they are within the block; it then learns on with the same weights.
+
+        They are put back to the last bit, unless the block changes them: then it learns on from those.
+        """
+        if self._dense is None:
+            yield
+            return
+        learning = self._dense.get_weights()
+        self.leave()
+        shown = self._dense.get_weights()
+        try:
+            yield
+        finally:
+            now = self._dense.get_weights()
+            if all(np.array_equal(a, b) for a, b in zip(now, shown, strict=True)):
+                self._dense.set_weights(learning)
+            else:
+                kernel, *bias = (value.astype("float64") for value in now)
+                self._set(kernel * self._deviation[:, None], [each + self._mean @ kernel for each in bias])
+
     def _set(self, kernel: np.ndarray, bias: list[np.ndarray]) -> None:
         assert self._dense is not None
         self._dense.set_weights([value.astype("float32") for value in (kernel, *bias)])

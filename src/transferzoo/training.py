@@ -6,7 +6,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from transferzoo.callbacks import EpochRecord, KeepBest, Keeper, best_weights, m
 from transferzoo.checkpoints import Checkpoints, Progressed
 from transferzoo.data.batches import Batches
 from transferzoo.data.dataset import Dataset
-from transferzoo.errors import DivergedError, InvalidInputError
+from transferzoo.errors import DivergedError
 from transferzoo.feature_store import FeatureStore
 from transferzoo.features import frozen_features, split_at_features
 from transferzoo.models import backbone_of, connect, head_of, model_settings, set_trainable
@@ -28,6 +28,7 @@ from transferzoo.progress import Progress
 from transferzoo.recipes.phase import Phase
 from transferzoo.recipes.recipe import Recipe
 from transferzoo.solving import StandardisedHead, has_linear_head, solve_head
+from transferzoo.user_callbacks import RATE_CALLBACKS, UserCallbacks, check_callbacks
 
 logger = logging.getLogger("transferzoo")
 
@@ -55,21 +56,10 @@ class PhasePlan:
 
 def plan(model: keras.Model, data: Dataset, recipe: Recipe, *, seed: int) -> list[PhasePlan]:
     """Decide which phases run and how, without computing anything."""
-    settings = model_settings(model)
-    backbone = backbone_of(model)
-    frozen = backbone is not None and not backbone.trainable_weights
-    # a head given as a function may turn out linear once it is built, its phase chosen already
-    solvable = any(phase.heads == "linear" for phase in recipe.phases)
-    recipe = recipe.for_model(
-        pretrained=settings is None or settings.weights is not None,
-        linear_head=solvable and has_linear_head(head_of(model)),
-        frozen=frozen,
-    )
+    recipe = recipe_for(model, recipe)
+    frozen = is_frozen(model)
     plans: list[PhasePlan] = []
     for number, phase in enumerate(recipe.phases):
-        if backbone is None and phase.trainable != "as_built":
-            logger.info("phase '%s' left out: the model has no part called 'backbone'", phase.name)
-            continue
         still = phase.trainable == "none" or (phase.trainable == "as_built" and frozen)
         images = min(len(data.x_train), phase.max_images or len(data.x_train))
         plans.append(
@@ -81,11 +71,26 @@ def plan(model: keras.Model, data: Dataset, recipe: Recipe, *, seed: int) -> lis
                 seed=(seed, number),
             )
         )
-    if not plans:
-        raise InvalidInputError(
-            f"recipe '{recipe.name}' has no phase for this model. Its phases need a model made by tz.build."
-        )
     return plans
+
+
+def is_frozen(model: keras.Model) -> bool:
+    """Tell whether a model has a backbone, and none of it learns."""
+    backbone = backbone_of(model)
+    return backbone is not None and not backbone.trainable_weights
+
+
+def recipe_for(model: keras.Model, recipe: Recipe) -> Recipe:
+    """Return a recipe with the phases that apply to a model; one that was settled before stays as it is."""
+    settings = model_settings(model)
+    # a head given as a function may turn out linear once it is built
+    solvable = any(phase.heads == "linear" for phase in recipe.phases)
+    return recipe.for_model(
+        pretrained=settings is None or settings.weights is not None,
+        linear_head=solvable and has_linear_head(head_of(model)),
+        frozen=is_frozen(model),
+        has_backbone=backbone_of(model) is not None,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +133,8 @@ def train(
     seed : int
         Of order and augmentation; the model's own random weights are older.
     callbacks : iterable of keras.callbacks.Callback
-        Given to every phase.
+        Given to every phase that trains in epochs, and to the last one; see `UserCallbacks`. Those that set
+        the learning rate act in the last phase alone.
     progress : Progress, optional
     store : FeatureStore, optional
         Where features of a frozen backbone are kept; they stay in memory without one.
@@ -149,6 +155,7 @@ def train(
         If the checkpoint cannot be read.
     """
     plans = plan(model, data, recipe, seed=seed)
+    callbacks = check_callbacks(callbacks, plans[-1].phase)
     start = checkpoints.load() if checkpoints is not None else None
     if start is not None:
         logger.info("going on from %s", start.where())
@@ -158,7 +165,7 @@ def train(
         model=model,
         data=data,
         recipe=recipe,
-        callbacks=list(callbacks),
+        callbacks=callbacks,
         progress=progress or Progress(),
         store=store,
         checkpoints=checkpoints,
@@ -277,6 +284,8 @@ class _Run:
                 learner, (x_train, part.y_train), (x_validation, part.y_validation), step.phase.strengths
             )
             self.rows.append({**solved, "phase": step.phase.name})
+            if is_main:
+                self._tell_of_solution(learner, solved)
             logger.info(
                 "%s: C = %g, validation accuracy %.4f",
                 step.phase.name,
@@ -287,7 +296,16 @@ class _Run:
             head = StandardisedHead(learner, x_train)
             head.enter()
             try:
-                self._fit(step, start, head.learner, part, x_train, x_validation, is_main=is_main)
+                self._fit(
+                    step,
+                    start,
+                    head.learner,
+                    part,
+                    x_train,
+                    x_validation,
+                    is_main=is_main,
+                    as_returned=head.as_it_was,
+                )
             finally:
                 head.leave()
         else:
@@ -301,6 +319,17 @@ class _Run:
                     arrays=model_arrays(self.model),
                 )
             )
+
+    def _tell_of_solution(self, learner: keras.Model, solved: Mapping[str, float]) -> None:
+        """Let the user's callbacks see a head that was solved in one go, as an epoch."""
+        told = UserCallbacks(self.callbacks, self.model)
+        told.set_params({"epochs": 1, "steps": 1, "verbose": 0})
+        told.set_model(learner)
+        logs = {key: solved[key] for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
+        told.on_train_begin({})
+        told.on_epoch_begin(0, {})
+        told.on_epoch_end(0, logs)
+        told.on_train_end(logs)
 
     def _features(self, extractor: keras.Model, images: np.ndarray, phase: Phase) -> np.ndarray:
         logger.info("phase '%s': features of %d images", phase.name, len(images))
@@ -320,6 +349,7 @@ class _Run:
         x_validation: np.ndarray,
         *,
         is_main: bool,
+        as_returned: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
     ) -> None:
         phase, faults = step.phase, self.recipe.faults
         augmentation = phase.augmentation and phase.augmentation.for_mirror_safe(self.data.mirror_safe)
@@ -345,6 +375,8 @@ class _Run:
         record = EpochRecord(phase.name, self.rows, start.epoch_seconds)
         bar = Advance(self.progress, phase.name, (phase.epochs - start.epoch) * step.steps - start.batch)
         watching = [*_plateau(phase), *_keep(self.recipe, is_main=is_main)]
+        theirs = [each for each in self.callbacks if is_main or not isinstance(each, RATE_CALLBACKS)]
+        users = [UserCallbacks(theirs, self.model, as_returned)] if theirs else []
         keepers = []
         if self.checkpoints is not None:
             keepers = [
@@ -377,7 +409,7 @@ class _Run:
                     keras.callbacks.TerminateOnNaN(),
                     *watching,
                     bar,
-                    *self.callbacks,
+                    *users,
                     *keepers,
                 ],
             )

@@ -145,6 +145,7 @@ _PASSED_ON: dict[str, tuple[Any, Any]] = {
     "batch_size": _passed_on(int, "batch-size", TRAINING, "Images a step."),
     "learning_rate": _passed_on(float, "learning-rate", TRAINING, "The highest, where it changes."),
     "warmup": _passed_on(float, "warmup", TRAINING, "Share of the steps over which the rate rises."),
+    "schedule": _passed_on(str, "schedule", TRAINING, "Of the rate: constant, cosine or one_cycle."),
     "layer_decay": _passed_on(
         float, "layer-decay", TRAINING, "A layer's rate as a share of the rate of the one above it."
     ),

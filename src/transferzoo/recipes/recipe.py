@@ -19,6 +19,7 @@ MAIN_PHASE_OPTIONS = (
     "weight_decay",
     "layer_decay",
     "warmup",
+    "schedule",
     "batch_norm",
 )
 AUGMENTATION_OPTIONS = ("mixup", "rand_augment")
@@ -104,8 +105,15 @@ class Recipe:
             phase for phase in self.phases if phase.applies(pretrained=pretrained, linear_head=linear_head)
         )
 
-    def for_model(self, *, pretrained: bool, linear_head: bool = True, frozen: bool = False) -> Recipe:
-        """Return the recipe with only the phases that apply.
+    def for_model(
+        self,
+        *,
+        pretrained: bool,
+        linear_head: bool = True,
+        frozen: bool = False,
+        has_backbone: bool = True,
+    ) -> Recipe:
+        """Return the recipe with only the phases that apply, for any model from then on.
 
         Parameters
         ----------
@@ -116,6 +124,9 @@ class Recipe:
         frozen : bool, default False
             Whether the backbone was built not to learn. Phases that train it as built are left out if
             another phase trains the head.
+        has_backbone : bool, default True
+            Whether the model has parts called ``"backbone"`` and ``"head"``. Phases that choose what learns
+            are left out if it has not.
 
         Raises
         ------
@@ -125,6 +136,15 @@ class Recipe:
         phases = self.phases_for(pretrained=pretrained, linear_head=linear_head)
         if frozen and any(phase.trainable == "none" for phase in phases):
             phases = tuple(phase for phase in phases if phase.trainable != "as_built")
+        if phases and not has_backbone:
+            phases = tuple(phase for phase in phases if phase.trainable == "as_built")
+            if not phases:
+                raise InvalidInputError(
+                    f"recipe '{self.name}' has no phase for this model. Its phases need a model made by "
+                    "tz.build.",
+                    argument="recipe",
+                    value=self.name,
+                )
         if not phases:
             kind = "loaded" if pretrained else "random"
             head = "a linear head" if linear_head else "a head that is not linear"
@@ -135,7 +155,8 @@ class Recipe:
                 argument="recipe",
                 value=self.name,
             )
-        return replace(self, phases=phases)
+        # what they were for is settled: the last one is the main one now
+        return replace(self, phases=tuple(replace(phase, when="always", heads="any") for phase in phases))
 
     def with_options(self, backbone: str | None = None, **options: Any) -> Recipe:
         """Return the recipe for a backbone, with a caller's options in place.
@@ -148,6 +169,9 @@ class Recipe:
             Of the main phase.
         learning_rate, label_smoothing, weight_decay, layer_decay, warmup : float
             Of the main phase.
+        schedule : {"constant", "cosine", "one_cycle"}
+            Of the main phase's rate. ``"constant"`` leaves it to a callback of yours; the others take the
+            place of a plateau.
         batch_norm : {"as_built", "inference", "train"}
             Of the main phase.
         augmentation : str, Augmentation or None
@@ -177,6 +201,8 @@ class Recipe:
         main = {name: options[name] for name in MAIN_PHASE_OPTIONS if name in options}
         if "augmentation" in main:
             main["augmentation"] = _augmentation(main["augmentation"])
+        if main.get("schedule", "constant") != "constant":
+            main["plateau"] = None
         if "epochs" in main:
             check_count("epochs", main["epochs"], 1)
         elif backbone in self.epochs:

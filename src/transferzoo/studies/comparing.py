@@ -106,6 +106,7 @@ def compare(
     from transferzoo.backbones.weights import locate_weights
     from transferzoo.data.catalog import resolve_data
     from transferzoo.progress import choose_progress
+    from transferzoo.user_callbacks import check_callbacks
 
     entries = _entries(models, recipe, options)
     numbers = _seeds(seed, seeds)
@@ -122,14 +123,18 @@ def compare(
                 argument="models",
                 value=entry.name,
             )
+    _refuse_shared_layers(entries)
     data = resolve_data(data, seed=seed, progress=progress)
     rounds = [_planned(entries, data, number, folder, cache) for number in numbers]
+    listed = check_callbacks(callbacks)
+    for run in rounds[0]:
+        check_callbacks(listed, run.recipe.phases[-1])
     if lint:
         _tell(rounds[0], len(numbers))
     for run in rounds[0]:
         if run.backbone is not None and not run.finished():
             locate_weights(run.backbone, run.build_options.get("weights", "imagenet"), progress=progress)
-    given = {"callbacks": tuple(callbacks), "save_model": save_model}
+    given = {"callbacks": tuple(listed), "save_model": save_model}
     carried = any("carried_rate" in run.recipe.faults for run in rounds[0])
     chains = rounds if carried else [[run] for planned in rounds for run in planned]
     if jobs == 1:
@@ -143,6 +148,40 @@ def compare(
         failures=tuple(each for each in ordered if isinstance(each, Failure)),
         folder=folder,
     )
+
+
+def _refuse_shared_layers(entries: Sequence[_Entry]) -> None:
+    """Raise where two built models hold the same weights: the second would start already trained."""
+    owners: dict[int, str] = {}
+    models: dict[int, str] = {}
+    for entry in entries:
+        if isinstance(entry.model, str) or not hasattr(entry.model, "variables"):
+            continue
+        first = models.setdefault(id(entry.model), entry.name)
+        if first != entry.name:
+            raise InvalidInputError(
+                f"models must be models of their own. '{first}' and '{entry.name}' are one and the same "
+                "object, "
+                "so the second run would begin with the weights that the first one ended with. Build it "
+                "twice, "
+                "or give its backbone's name.",
+                argument="models",
+                value=entry.name,
+            )
+        # random generators have no weights to share
+        for layer in entry.model._flatten_layers(include_self=False):
+            for variable in layer.variables:
+                first = owners.setdefault(id(variable), entry.name)
+                if first != entry.name:
+                    raise InvalidInputError(
+                        f"models must not share layers. '{first}' and '{entry.name}' share "
+                        f"'{layer.name}', so "
+                        "the second run would begin with layers that the first one trained. Build each model "
+                        "from layers of its own, for instance keras.models.clone_model(model) and "
+                        "set_weights, or give backbones' names.",
+                        argument="models",
+                        value=entry.name,
+                    )
 
 
 def run_folder(folder: Path, run: RunPlan) -> Path:
