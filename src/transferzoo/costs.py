@@ -19,6 +19,7 @@ import psutil
 
 from transferzoo.errors import InvalidInputError, check_count, invalid
 from transferzoo.macs import count_macs
+from transferzoo.prediction import as_input
 
 logger = logging.getLogger("transferzoo")
 
@@ -110,7 +111,7 @@ def measure_throughput(
         If there are no images, or a number is below 1.
     """
     batch_size = check_count("batch_size", batch_size, 1)
-    batch = np.take(_some(images), range(batch_size), axis=0, mode="wrap")
+    batch = as_input(model, np.take(_some(images), range(batch_size), axis=0, mode="wrap"))
     rates = [batch_size / seconds for seconds in _timed(lambda: model.predict_on_batch(batch), repeats)]
     return {**_spread("images_per_second", rates), "throughput_batch_size": batch_size}
 
@@ -137,7 +138,7 @@ def measure_latency(model: keras.Model, images: np.ndarray, *, repeats: int = 30
     InvalidInputError
         If there are no images, or `repeats` is below 1.
     """
-    one = _some(images)[:1]
+    one = as_input(model, _some(images)[:1])
     seconds = _timed(lambda: model.predict_on_batch(one), repeats)
     return _spread("latency_ms", [1000 * each for each in seconds])
 

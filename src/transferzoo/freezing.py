@@ -29,14 +29,16 @@ def set_trainable(network: keras.Model, policy: str) -> None:
     network.trainable = True
     if policy == "all":
         return
-    weighted = [layer for layer in network.layers if layer.weights]
     if policy == "none":
-        chosen: set[int] = set()
-    elif policy.startswith("top:"):
+        # the network's own flag too: Keras ignores `network.trainable = True` where it is True already
+        network.trainable = False
+        return
+    weighted = [layer for layer in network.layers if layer.weights]
+    if policy.startswith("top:"):
         share = policy[4:]
         # one at least: nothing at all has a word of its own, 'none'
         count = max(1, round(len(weighted) * int(share[:-1]) / 100)) if share.endswith("%") else int(share)
-        chosen = {id(layer) for layer in weighted[max(0, len(weighted) - count) :]}
+        chosen: set[int] = {id(layer) for layer in weighted[max(0, len(weighted) - count) :]}
     else:
         chosen = {id(layer) for layer in weighted if layer.name.startswith(policy)}
         if not chosen:

@@ -16,7 +16,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from transferzoo.backbones.backbone import RAW, Backbone
+from transferzoo.backbones.backbone import RAW, Backbone, Preprocessing
 from transferzoo.backbones.catalog import BACKBONES
 from transferzoo.backbones.strides import StridePlan, apply_strides, check_strides, plan_strides
 from transferzoo.backbones.weights import (
@@ -34,6 +34,7 @@ from transferzoo.preprocessing import (
     build_preprocessing,
     check_input_shape,
     choose_image_size,
+    scaling_layers,
 )
 from transferzoo.progress import Progress
 
@@ -186,10 +187,10 @@ def build(
 
     with seeded(seed):
         network = _build_strided(backbone, size, stem, output_stride, weights_file)
+        how = backbone.preprocessing if preprocessing == "backbone" else RAW
+        _refuse_double_scaling(backbone, network, how)
         images = keras.Input(input_shape, name="images")
-        prepare = build_preprocessing(
-            input_shape, size, backbone.preprocessing if preprocessing == "backbone" else RAW
-        )
+        prepare = build_preprocessing(input_shape, size, how)
         features = network(prepare(images) if prepare is not None else images)
         head_model = _build_head(make_logits, features.shape[1:], num_classes, classifier_activation)
         model = keras.Model(images, head_model(features), name=_layer_safe(name))
@@ -380,6 +381,21 @@ def _build_network(backbone: Backbone, size: tuple[int, int]) -> keras.Model:
         )
     network.name = BACKBONE
     return network
+
+
+def _refuse_double_scaling(backbone: Backbone, network: keras.Model, how: Preprocessing) -> None:
+    scaled = (how.mean, how.std) != (RAW.mean, RAW.std)
+    inside = scaling_layers(network)
+    if scaled and inside:
+        raise InvalidInputError(
+            f"The network of '{backbone.name}' scales pixels itself, in its layer '{inside[0]}', and its "
+            "record "
+            "scales them before. Register it with preprocessing=tz.Preprocessing((0, 0, 0), (1, 1, 1)), "
+            "which "
+            "leaves pixels at 0 to 255, or take the layer out.",
+            argument="preprocessing",
+            value=inside[0],
+        )
 
 
 def _build_strided(

@@ -26,9 +26,19 @@ def predict(
 ) -> np.ndarray:
     """Return the model's outputs, float32 ``(n, …)``, a batch at a time so that memory stays flat."""
     callback = Advance(progress or Progress(), "predicting", math.ceil(len(images) / batch_size))
-    batches = Batches(images, batch_size=batch_size, num_classes=0)
+    batches = Batches(images, batch_size=batch_size, num_classes=0, as_float=needs_floats(model))
     with callback.shown():
         return np.asarray(model.predict(batches, verbose=0, callbacks=[callback]))
+
+
+def needs_floats(model: keras.Model) -> bool:
+    """Tell whether a model must be given floats: Keras casts for models of connected layers alone."""
+    return not (getattr(model, "inputs", None) and getattr(model, "outputs", None))
+
+
+def as_input(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Return images of a dtype that a model takes."""
+    return images.astype("float32") if needs_floats(model) else images
 
 
 def gives_probabilities(model: keras.Model, images: np.ndarray) -> bool:

@@ -119,10 +119,9 @@ def scaling_layers(network: keras.Model) -> list[str]:
     """Return the names of layers that scale pixels before the first layer with kernels."""
     found = []
     for layer in each_layer(network):
+        # Normalization may hold its mean and variance as weights
         if isinstance(layer, layers.Rescaling | layers.Normalization):
             found.append(layer.name)
-        elif isinstance(layer, layers.BatchNormalization):
-            return [*found, layer.name]
         elif layer.weights:
             return found
     return found

@@ -21,6 +21,7 @@ from transferzoo.errors import DivergedError, InvalidInputError, UnknownOptionEr
 from transferzoo.feature_store import FeatureStore
 from transferzoo.features import frozen_features, split_at_features
 from transferzoo.models import build, seeded
+from transferzoo.prediction import needs_floats
 from transferzoo.progress import Progress, choose_progress
 from transferzoo.recipes.recipe import Recipe
 from transferzoo.runs import plan_run
@@ -300,7 +301,7 @@ def _rising(
         else:
             learner = training_twin(step, model)
         compile_for(step, learner, model, part.x_train)
-        batches = training_batches(step, part, x_train)
+        batches = training_batches(step, part, x_train, as_float=needs_floats(learner))
         losses: list[float] = []
         with progress.task(f"{step.phase.name}, rising rate", len(rates)) as task:
             for number, rate in enumerate(rates):

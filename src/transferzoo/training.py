@@ -23,7 +23,7 @@ from transferzoo.feature_store import FeatureStore
 from transferzoo.features import frozen_features, split_at_features
 from transferzoo.models import backbone_of, connect, head_of, model_settings, set_trainable
 from transferzoo.optimizers import make_optimizer, rate_factors
-from transferzoo.prediction import Advance, compiles_with_xla, gives_probabilities
+from transferzoo.prediction import Advance, compiles_with_xla, gives_probabilities, needs_floats
 from transferzoo.progress import Progress
 from transferzoo.recipes.phase import Phase
 from transferzoo.recipes.recipe import Recipe
@@ -186,6 +186,7 @@ def train(
 def set_for(step: PhasePlan, model: keras.Model) -> Iterator[None]:
     """Let those layers learn that the phase trains; afterwards layers learn as they were built."""
     backbone = backbone_of(model)
+    learns = backbone is None or backbone.trainable
     layers_as_built = [
         (layer, layer.trainable, getattr(layer, "momentum", None)) for layer in _leaves(backbone or model)
     ]
@@ -201,6 +202,8 @@ def set_for(step: PhasePlan, model: keras.Model) -> Iterator[None]:
                 layer.trainable = trainable
             if momentum is not None:
                 layer.momentum = momentum
+        if backbone is not None and not learns:
+            backbone.trainable = False
 
 
 def images_for(step: PhasePlan, data: Dataset) -> Dataset:
@@ -216,7 +219,13 @@ def images_for(step: PhasePlan, data: Dataset) -> Dataset:
 
 
 def training_batches(
-    step: PhasePlan, data: Dataset, x_train: np.ndarray, *, first_epoch: int = 0, first_batch: int = 0
+    step: PhasePlan,
+    data: Dataset,
+    x_train: np.ndarray,
+    *,
+    first_epoch: int = 0,
+    first_batch: int = 0,
+    as_float: bool = False,
 ) -> Batches:
     """Return the phase's batches of `x_train`, the training images of `data` or their features."""
     phase = step.phase
@@ -230,6 +239,7 @@ def training_batches(
         seed=step.seed,
         first_epoch=first_epoch,
         first_batch=first_batch,
+        as_float=as_float,
     )
 
 
@@ -366,6 +376,7 @@ class _Run:
                 seed=(*step.seed, 1),
                 steps=repeated if "repeated_validation" in faults else None,
                 first_epoch=epoch,
+                as_float=needs_floats(learner),
             )
 
         compile_for(step, learner, self.model, part.x_train)
@@ -395,7 +406,14 @@ class _Run:
             ]
 
         def fit(epoch: int, batch: int, until: int) -> None:
-            batches = training_batches(step, part, x_train, first_epoch=epoch, first_batch=batch)
+            batches = training_batches(
+                step,
+                part,
+                x_train,
+                first_epoch=epoch,
+                first_batch=batch,
+                as_float=needs_floats(learner),
+            )
             learner.fit(
                 batches,
                 validation_data=validation(epoch),

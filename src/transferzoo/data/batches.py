@@ -53,6 +53,9 @@ class Batches(keras.utils.PyDataset):
         Where that epoch begins, to go on in its middle; those after it are whole. Keras' ``fit`` fixes the
         number of batches when it starts, so give it this epoch alone and the others in a second call.
 
+    as_float : bool, default False
+        Whether uint8 images are handed out as float32.
+
     Attributes
     ----------
     epoch : int
@@ -78,6 +81,7 @@ class Batches(keras.utils.PyDataset):
         steps: int | None = None,
         first_epoch: int = 0,
         first_batch: int = 0,
+        as_float: bool = False,
     ) -> None:
         super().__init__()
         self.x = x
@@ -94,6 +98,7 @@ class Batches(keras.utils.PyDataset):
         if self.first_batch >= self.steps:
             raise invalid("first_batch", f"below {self.steps}, the batches of an epoch", first_batch)
         self.epoch = self.first_epoch
+        self.as_float = as_float
         self._one_hot = np.eye(num_classes, dtype="float32")
         self._begun = self._finished = False
         self._drawn: _Epoch | None = None
@@ -149,6 +154,8 @@ class Batches(keras.utils.PyDataset):
 
     def _samples(self, chosen: np.ndarray, drawn: _Epoch) -> np.ndarray:
         x = np.asarray(self.x[chosen])
+        if self.as_float:
+            x = x.astype("float32", copy=False)
         if self.augmentation is None or drawn.draws is None:
             return x
         return self.augmentation.apply(x, drawn.draws[chosen])
