@@ -11,8 +11,9 @@ import pytest
 from keras import layers
 
 import transferzoo as tz
+from transferzoo.architecture import network_digest
 from transferzoo.feature_store import FeatureStore
-from transferzoo.features import extractor_digest, feature_key, frozen_features, split_at_features
+from transferzoo.features import feature_key, frozen_features, split_at_features
 from transferzoo.models import backbone_of, set_trainable
 from transferzoo.prediction import predict
 from transferzoo.progress import Progress, Task
@@ -71,19 +72,19 @@ def test_a_model_is_cut_after_its_heads_pooling_where_it_begins_with_one(tiny, i
 
 
 def test_the_same_network_built_twice_has_the_same_digest(tiny):
-    assert extractor_digest(extractor_of(tiny)) == extractor_digest(extractor_of(tiny))
+    assert network_digest(extractor_of(tiny)) == network_digest(extractor_of(tiny))
 
 
 def test_a_model_cut_twice_has_the_same_digest(model):
     first, second = split_at_features(model)[0], split_at_features(model)[0]
-    assert extractor_digest(first) == extractor_digest(second)
+    assert network_digest(first) == network_digest(second)
 
 
 def test_a_real_backbone_built_twice_has_the_same_digest():
     options = {"image_size": 64, "input_shape": (32, 32, 3)}
     first = extractor_of("mobilenet_v2_035", **options)
     extractor_of("alexnet")  # Keras counts names up in between
-    assert extractor_digest(first) == extractor_digest(extractor_of("mobilenet_v2_035", **options))
+    assert network_digest(first) == network_digest(extractor_of("mobilenet_v2_035", **options))
 
 
 def test_the_same_network_has_the_same_digest_in_another_process(tmp_path, tiny_weights):
@@ -92,11 +93,12 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import transferzoo as tz
 from conftest import make_tiny
-from transferzoo.features import extractor_digest, split_at_features
+from transferzoo.architecture import network_digest
+from transferzoo.features import split_at_features
 tz.register_backbone("tiny", make_tiny, minimum_size=8, default_size=32)
 if sys.argv[3]:
     tz.build("alexnet", 5, weights=None)
-print(extractor_digest(split_at_features(tz.build("tiny", 10, weights=sys.argv[2]))[0]))
+print(network_digest(split_at_features(tz.build("tiny", 10, weights=sys.argv[2]))[0]))
 """
     digests = set()
     for busy in ("", "busy"):
@@ -109,14 +111,14 @@ print(extractor_digest(split_at_features(tz.build("tiny", 10, weights=sys.argv[2
 def test_another_head_that_reads_the_same_features_shares_them(tiny, tiny_weights, head):
     one = extractor_of(tiny, weights=tiny_weights, seed=0)
     other = extractor_of(tiny, weights=tiny_weights, seed=1, head=head)
-    assert extractor_digest(one) == extractor_digest(other)
+    assert network_digest(one) == network_digest(other)
 
 
 def test_what_learns_and_how_it_was_compiled_is_no_part_of_the_digest(model):
-    before = extractor_digest(split_at_features(model)[0])
+    before = network_digest(split_at_features(model)[0])
     set_trainable(backbone_of(model), "none")
     model.compile("sgd", "categorical_crossentropy")
-    assert extractor_digest(split_at_features(model)[0]) == before
+    assert network_digest(split_at_features(model)[0]) == before
 
 
 @pytest.mark.parametrize(
@@ -132,17 +134,17 @@ def test_what_learns_and_how_it_was_compiled_is_no_part_of_the_digest(model):
     ids=lambda options: next(iter(options)),
 )
 def test_another_network_size_preprocessing_or_cut_is_another_entry(tiny, options):
-    assert extractor_digest(extractor_of(tiny)) != extractor_digest(extractor_of(tiny, **options))
+    assert network_digest(extractor_of(tiny)) != network_digest(extractor_of(tiny, **options))
 
 
 def test_one_changed_weight_is_another_entry(model):
     extractor = split_at_features(model)[0]
-    before = extractor_digest(extractor)
+    before = network_digest(extractor)
     kernel = backbone_of(model).get_layer("conv2").kernel
     value = np.copy(keras.ops.convert_to_numpy(kernel))
     value[0, 0, 0, 0] += 1e-6
     kernel.assign(value)
-    assert extractor_digest(extractor) != before
+    assert network_digest(extractor) != before
 
 
 def test_layers_connected_otherwise_are_another_entry():
@@ -154,8 +156,8 @@ def test_layers_connected_otherwise_are_another_entry():
         dense.set_weights([2 * np.eye(4), np.ones(4)])
         return model
 
-    assert extractor_digest(network(False)) == extractor_digest(network(False))
-    assert extractor_digest(network(False)) != extractor_digest(network(True))
+    assert network_digest(network(False)) == network_digest(network(False))
+    assert network_digest(network(False)) != network_digest(network(True))
 
 
 def test_a_layer_of_ones_own_that_computes_otherwise_is_another_entry(tmp_path, monkeypatch):
@@ -168,7 +170,7 @@ def test_a_layer_of_ones_own_that_computes_otherwise_is_another_entry(tmp_path, 
         own = __import__(f"own{number}").Own
         own.__module__ = "own"
         monkeypatch.setitem(sys.modules, "own", sys.modules[f"own{number}"])
-        digests.append(extractor_digest(keras.Model(images, own()(images))))
+        digests.append(network_digest(keras.Model(images, own()(images))))
     assert digests[0] != digests[1]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import transferzoo as tz
 from transferzoo.errors import RecordError
-from transferzoo.results import Result, settings_hash
+from transferzoo.results import Result, identity_hash, settings_hash
 from transferzoo.studies.failures import Failure
 from transferzoo.verification import verify
 
@@ -41,10 +41,13 @@ def make_run(folder, *, name="small", seed=0, validation=True, **changes):
         "index": np.arange(IMAGES) * 2,
         "validation_true": held_out[0] if held_out else None,
         "validation_prob": held_out[1] if held_out else None,
-        "provenance": {"hashes": {"settings": digest, "data": "ab"}, "durations": {"train": 1.5}},
+        "provenance": {
+            "hashes": {"settings": digest, "identity": identity_hash(settings), "data": "ab"},
+            "durations": {"train": 1.5},
+        },
     }
     result = Result(**(fields | changes))
-    return result.save(folder / f"{name}-{digest[:10]}")
+    return result.save(folder / f"{name}-{identity_hash(settings)[:10]}")
 
 
 def write_tables(study, folder):

@@ -41,6 +41,10 @@ class Progressed:
         Spent on training, over all sittings.
     epoch_seconds : float
         Spent on the unfinished epoch.
+    reused_seconds : float
+        What features from the cache took when they were computed, before this run.
+    features : list of str
+        Which features the run has computed, or counted in `reused_seconds`.
     rows : list of mapping
         The figures of each epoch that is over.
     callbacks : list of mapping
@@ -55,6 +59,8 @@ class Progressed:
     stopped: bool = False
     seconds: float = 0.0
     epoch_seconds: float = 0.0
+    reused_seconds: float = 0.0
+    features: Sequence[str] = field(default_factory=list)
     rows: Sequence[Mapping[str, Any]] = field(default_factory=list)
     callbacks: Sequence[Mapping[str, Any]] = field(default_factory=list)
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -125,7 +131,7 @@ class Checkpoints:
             return None
         meta, arrays = _read(self.path, with_arrays=True)
         names = set(Progressed.__dataclass_fields__) - {"arrays"}
-        return Progressed(arrays=arrays, **{name: meta[name] for name in names})
+        return Progressed(arrays=arrays, **{name: meta[name] for name in names if name in meta})
 
     def remove(self) -> None:
         """Delete the checkpoint, and what a killed process left of one."""

@@ -139,9 +139,30 @@ def unknown_name(kind: str, value: Any, names: Iterable[str], show: str) -> Unkn
     )
 
 
+# what a Keras user writes, and what is written here; the nearest spelling would be another thing
+_ELSEWHERE = {
+    "class_weight": "Classes cannot be weighted yet; repeat the images of rare classes in the training set.",
+    "sample_weight": "Images cannot be weighted; repeat those that should count more.",
+    "validation_split": "The dataset holds the validation images: tz.from_arrays(…, validation=0.2).",
+    "validation_data": "The dataset holds the validation images: tz.from_arrays(…, x_validation=…).",
+    "steps_per_epoch": "An epoch goes through all training images once; data.subset(train=…) takes fewer.",
+    "optimizer": "The recipe chooses it: tz.Phase(optimizer='sgd' or 'adamw') in a tz.Recipe of your own.",
+    "loss": "It is cross-entropy, always; label_smoothing softens it.",
+    "metrics": "tz.evaluate computes all of them after the training.",
+    "lr": "It is called learning_rate.",
+}
+
+
 def unknown_option(call: str, option: str, options: Iterable[str], remedy: str = "") -> UnknownOptionError:
     """Word the error for a keyword that `call` has no use for."""
     every = sorted(options)
+    elsewhere = _ELSEWHERE.get(option) if option not in every else None
+    if elsewhere is not None and "epochs" in every:
+        return UnknownOptionError(
+            f"{call} has no option '{option}'. {elsewhere}",
+            argument=option,
+            accepted=listing(every, 1000),
+        )
     suggestion = nearest(option, every)
     sentences = [f"{call} has no option '{option}'."]
     if suggestion:

@@ -136,6 +136,7 @@ class FeatureStore:
         blocks: Blocks,
         *,
         description: Mapping[str, Any] | None = None,
+        reused: Callable[[float], None] | None = None,
     ) -> np.ndarray:
         """Return the array that belongs to a key, computed unless it is there.
 
@@ -151,6 +152,8 @@ class FeatureStore:
             before the next is asked for. May be called again if the disk fails underway.
         description : mapping of str, optional
             What the array is, for people, in JSON types.
+        reused : function of a float, optional
+            Called with the seconds that the array took to compute, if it was there.
 
         Returns
         -------
@@ -163,7 +166,7 @@ class FeatureStore:
         size = int(np.prod(shape)) * dtype.itemsize
         if size == 0:
             return _in_memory(shape, dtype, blocks)
-        found = self._read(name, key, shape, dtype)
+        found = self._read(name, key, shape, dtype, reused=reused)
         if found is not None:
             return found
         if size + OVERHEAD_BYTES > self.max_bytes:
@@ -171,7 +174,7 @@ class FeatureStore:
             return self._in_unnamed_file(shape, dtype, blocks)
         try:
             with self._locked(name):
-                found = self._read(name, key, shape, dtype, remove_damaged=True)
+                found = self._read(name, key, shape, dtype, remove_damaged=True, reused=reused)
                 if found is None:
                     self._write(name, key, shape, dtype, blocks, description or {})
                     found = self._read(name, key, shape, dtype)
@@ -227,6 +230,7 @@ class FeatureStore:
         dtype: np.dtype,
         *,
         remove_damaged: bool = False,
+        reused: Callable[[float], None] | None = None,
     ) -> np.ndarray | None:
         """Return a whole entry's array, or None; damaged ones are removed only by who holds the lock."""
         folder = self.folder / name
@@ -245,6 +249,8 @@ class FeatureStore:
         else:
             with contextlib.suppress(OSError):  # a cache that others fill may be read-only
                 os.utime(folder / ENTRY)
+            if reused is not None:
+                reused(float(record.get("seconds", 0.0)))
             return np.asarray(array)
         if remove_damaged:
             logger.warning("the features in %s are damaged and computed anew: %s", folder, problem)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
-import json
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 
+from transferzoo.architecture import network_digest
 from transferzoo.data.checking import check_pixels, image_array
 from transferzoo.errors import InvalidInputError, check_count, invalid
 from transferzoo.feature_store import FeatureStore, array_digest
@@ -22,10 +20,6 @@ from transferzoo.prediction import PREDICTION_BATCH, predict
 from transferzoo.progress import Progress
 
 logger = logging.getLogger("transferzoo.features")
-
-# What a configuration holds that no output depends on: names that Keras counts up within a process, what
-# learns, how it was compiled, and addresses.
-WITHOUT_EFFECT = frozenset({"name", "trainable", "compile_config", "shared_object_id"})
 
 
 def extract_features(
@@ -104,10 +98,12 @@ def frozen_features(
     progress: Progress | None = None,
     description: dict[str, Any] | None = None,
     batch_size: int = PREDICTION_BATCH,
+    reused: Callable[[float], None] | None = None,
 ) -> np.ndarray:
     """Return an extractor's outputs, float32 ``(n, …)``, from a store or computed in memory (None).
 
-    `description` says what they are, over what the extractor itself tells.
+    `description` says what they are, over what the extractor itself tells. `reused` is told the seconds that
+    features from the store took when they were computed, if they were computed before.
     """
     if store is None:
         return predict(extractor, images, batch_size=batch_size, progress=progress)
@@ -134,13 +130,14 @@ def frozen_features(
         "float32",
         blocks,
         description={**_describe(extractor), **(description or {})},
+        reused=reused,
     )
 
 
 def feature_key(extractor: keras.Model, images: np.ndarray) -> dict[str, str]:
     """Return what features follow from: the network, the images, and what computes."""
     return {
-        "extractor": extractor_digest(extractor),
+        "extractor": network_digest(extractor),
         "images": array_digest(images),
         "backend": keras.backend.backend(),
         "keras": keras.__version__,
@@ -148,23 +145,6 @@ def feature_key(extractor: keras.Model, images: np.ndarray) -> dict[str, str]:
         "device": _device(),
         "dtype_policy": keras.config.dtype_policy().name,
     }
-
-
-def extractor_digest(extractor: keras.Model) -> str:
-    """Return a SHA-256 hex digest over all that a network's outputs depend on.
-
-    That is its weights and its architecture, with resizing and preprocessing, without names; and the
-    source of layers that are not Keras's, as theirs can change while their settings stay.
-    """
-    architecture = _without_names(json.loads(extractor.to_json()), {})
-    digest = hashlib.sha256(json.dumps(architecture, sort_keys=True).encode())
-    for source in _foreign_sources(extractor):
-        digest.update(source.encode())
-    for variable in extractor.weights:
-        value = np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
-        digest.update(f"{value.dtype}{value.shape}".encode())
-        digest.update(value.tobytes())
-    return digest.hexdigest()
 
 
 def split_at_features(model: keras.Model) -> tuple[keras.Model, keras.Model]:
@@ -243,35 +223,3 @@ def _describe(extractor: keras.Model) -> dict[str, Any]:
 def _device() -> str:
     kinds = {device.split(":")[0].lower() for device in keras.distribution.list_devices()}
     return min(kinds - {"cpu"}, default="cpu")
-
-
-def _without_names(node: Any, names: dict[str, int]) -> Any:
-    """Return a Keras configuration in which layers are known by their place, not by their names."""
-    if isinstance(node, list):
-        if len(node) == 3 and isinstance(node[0], str) and node[0] in names and isinstance(node[1], int):
-            return [names[node[0]], *node[1:]]  # a tensor: layer, call, output
-        return [_without_names(each, names) for each in node]
-    if not isinstance(node, dict):
-        return node
-    if isinstance(node.get("layers"), list):
-        parts = [part for part in node["layers"] if isinstance(part, dict)]
-        names = {
-            part.get("name") or part.get("config", {}).get("name", ""): i for i, part in enumerate(parts)
-        }
-    return {key: _without_names(value, names) for key, value in node.items() if key not in WITHOUT_EFFECT}
-
-
-def _foreign_sources(extractor: keras.Model) -> list[str]:
-    kinds = {
-        kind
-        for layer in extractor._flatten_layers()
-        for kind in type(layer).__mro__
-        if kind.__module__.split(".")[0] not in ("keras", "tensorflow", "jax", "torch", "builtins")
-    }
-    found = []
-    for kind in sorted(kinds, key=lambda kind: f"{kind.__module__}.{kind.__qualname__}"):
-        try:
-            found.append(inspect.getsource(kind))
-        except (OSError, TypeError):  # written at a prompt
-            found.append(kind.__qualname__)
-    return found

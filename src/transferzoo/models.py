@@ -16,6 +16,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from transferzoo.architecture import architecture_digest, network_digest
 from transferzoo.backbones.backbone import RAW, Backbone, Preprocessing
 from transferzoo.backbones.catalog import BACKBONES
 from transferzoo.backbones.strides import StridePlan, apply_strides, check_strides, plan_strides
@@ -28,7 +29,7 @@ from transferzoo.backbones.weights import (
 from transferzoo.errors import InvalidInputError, check_count, invalid
 from transferzoo.files import file_hash
 from transferzoo.freezing import check_policy_form, set_trainable
-from transferzoo.heads import apply_head, head_name, resolve_head
+from transferzoo.heads import Head, apply_head, head_name, resolve_head
 from transferzoo.preprocessing import (
     PREPROCESSING,
     build_preprocessing,
@@ -278,6 +279,37 @@ def check_build(
     return size
 
 
+def learning_digest(model: keras.Model) -> str:
+    """Return a SHA-256 hex digest of which layers learn."""
+    flags = [bool(layer.trainable) for layer in model._flatten_layers()]
+    return hashlib.sha256(bytes(flags)).hexdigest()
+
+
+def backbone_digest(backbone: Backbone) -> str:
+    """Return a SHA-256 hex digest of what stands behind a backbone's name: its network and preprocessing."""
+    built: Any = backbone.builder
+    if callable(built):
+        size = max(backbone.minimum_size, backbone.default_size)
+        with generators_kept():
+            built = architecture_digest(_build_network(backbone, (size, size)))
+    what = (built, sorted(backbone.arguments.items()), backbone.preprocessing)
+    return hashlib.sha256(repr(what).encode()).hexdigest()
+
+
+def head_digest(head: Any, backbone: Backbone, num_classes: int) -> str:
+    """Return a SHA-256 hex digest of what a head computes, whatever it is called.
+
+    A head given as a function is built for it, on a feature map such as the backbone gives.
+    """
+    made = resolve_head(head)
+    if isinstance(made, Head):
+        return hashlib.sha256(repr(made).encode()).hexdigest()
+    size = max(backbone.minimum_size, backbone.default_size)
+    with generators_kept():
+        shape = _build_network(backbone, (size, size)).output_shape[1:]
+        return architecture_digest(_build_head(made, shape, num_classes, None))
+
+
 def connect(model: keras.Model, images: Any, *, inference_statistics: bool = False) -> tuple[Any, Any]:
     """Run a built model's parts on a Keras tensor of images, on the same weights.
 
@@ -329,11 +361,8 @@ def head_of(model: keras.Model) -> keras.Model | None:
 
 
 def model_digest(model: keras.Model) -> str:
-    """Return a SHA-256 hex digest over a model's architecture and every weight."""
-    digest = hashlib.sha256(model.to_json().encode())
-    for value in model.get_weights():
-        digest.update(np.ascontiguousarray(value).tobytes())
-    return digest.hexdigest()
+    """Return a SHA-256 hex digest over a model's architecture, without names, and every weight."""
+    return network_digest(model)
 
 
 @contextlib.contextmanager

@@ -33,6 +33,7 @@ COST_WORDS = {
     "trainable_parameters": "{} of them trainable",
     "size_bytes": "{}",
     "train_seconds": "trained in {}",
+    "reused_feature_seconds": "of which {} for features that an earlier run computed",
     "images_per_second": "predicts {} images/s",
 }
 RUN, HISTORY, PREDICTIONS, MODEL = "run.json", "history.csv", "predictions.npz", "model.keras"
@@ -240,6 +241,7 @@ class Result:
             words.format(plots.readable(key, self.costs[key]))
             for key, words in COST_WORDS.items()
             if math.isfinite(self.costs.get(key, math.nan))
+            and (key != "reused_feature_seconds" or self.costs[key])
         ]
         lines += ["  " + ", ".join(parts) for parts in (figures, spent) if parts]
         if self.epochs:
@@ -412,7 +414,7 @@ def read_settings(folder: str | Path) -> dict[str, Any] | None:
 
 
 def settings_hash(settings: Mapping[str, Any]) -> str:
-    """Return the SHA-256 that names a run: of its settings as sorted JSON.
+    """Return the SHA-256 of a run's settings as sorted JSON: one changed value changes it.
 
     Examples
     --------
@@ -421,6 +423,43 @@ def settings_hash(settings: Mapping[str, Any]) -> str:
     """
     text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+# what is said of a recipe and its phases, and changes nothing that they do
+_SAID = frozenset({"name", "description", "source", "known_faults", "build", "epochs"})
+_SAID_OF_A_PHASE = frozenset({"name", "when", "heads"})
+
+
+def identity_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a run's settings changes its result: two runs with the same are one and the same run.
+
+    Names and descriptions are left out where a digest of what they stand for is there.
+
+    Examples
+    --------
+    >>> identity_of({"seed": 0, "recipe": {"description": "mine", "keep": "best"}})
+    {'seed': 0, 'recipe': {'keep': 'best'}}
+    """
+    kept = dict(settings)
+    if isinstance(recipe := kept.get("recipe"), Mapping):
+        kept["recipe"] = {key: value for key, value in recipe.items() if key not in _SAID}
+        if isinstance(phases := recipe.get("phases"), list) and all(isinstance(p, Mapping) for p in phases):
+            kept["recipe"]["phases"] = [
+                {key: value for key, value in phase.items() if key not in _SAID_OF_A_PHASE}
+                for phase in phases
+            ]
+    if isinstance(data := kept.get("data"), Mapping) and "sha256" in data:
+        kept["data"] = {key: data[key] for key in ("sha256", "test_sha256", "mirror_safe") if key in data}
+    if isinstance(model := kept.get("model"), Mapping):
+        named = {"backbone": "backbone_sha256", "head": "head_sha256", "name": "digest"}
+        without = {name for name, digest in named.items() if model.get(digest) is not None}
+        kept["model"] = {key: value for key, value in model.items() if key not in without}
+    return kept
+
+
+def identity_hash(settings: Mapping[str, Any]) -> str:
+    """Return the SHA-256 that names a run: of `identity_of` its settings, as sorted JSON."""
+    return settings_hash(identity_of(settings))
 
 
 def plain(value: Any) -> Any:

@@ -38,13 +38,30 @@ from transferzoo.evaluation import evaluate
 from transferzoo.feature_store import FeatureStore
 from transferzoo.files import file_hash, refuse_full_folder
 from transferzoo.heads import head_name, is_linear
-from transferzoo.models import build, check_build, model_digest, model_settings, seeded
+from transferzoo.models import (
+    backbone_digest,
+    build,
+    check_build,
+    head_digest,
+    learning_digest,
+    model_digest,
+    model_settings,
+    seeded,
+)
 from transferzoo.prediction import gives_probabilities, predict
 from transferzoo.progress import Progress, choose_progress
 from transferzoo.recipes.catalog import resolve_recipe
 from transferzoo.recipes.recipe import OPTIONS as RECIPE_OPTIONS
 from transferzoo.recipes.recipe import Recipe
-from transferzoo.results import Result, is_run, plain, read_settings, settings_hash
+from transferzoo.results import (
+    Result,
+    identity_hash,
+    identity_of,
+    is_run,
+    plain,
+    read_settings,
+    settings_hash,
+)
 from transferzoo.training import is_frozen, plan, recipe_for, train
 
 logger = logging.getLogger("transferzoo")
@@ -74,12 +91,13 @@ class RunPlan:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the settings: the same for the same run, wherever and whenever it is asked for."""
-        return settings_hash(self.settings)
+        """SHA-256 that names the run: the same for the same run, wherever and whenever it is asked for."""
+        return identity_hash(self.settings)
 
     def finished(self) -> bool:
         """Tell whether the output folder holds this very run."""
-        return self.out is not None and is_run(self.out) and read_settings(self.out) == self.settings
+        held = None if self.out is None else read_settings(self.out)
+        return held is not None and identity_of(held) == identity_of(self.settings)
 
 
 def fit_and_evaluate(
@@ -256,6 +274,7 @@ def plan_run(
                 "validation": len(data.x_validation),
                 "test": len(data.x_test),
                 "seed": data.seed,
+                "mirror_safe": data.mirror_safe,
             },
             "recipe": recipe.to_dict(),
             "seed": seed,
@@ -335,7 +354,13 @@ def execute(
     y_prob = _probabilities(model, data.x_test, progress)
     validation_prob = _probabilities(model, data.x_validation, progress)
     clock.lap("predict")
-    costs = {**measure_costs(model, data.x_test), **memory.costs(), "train_seconds": trained.seconds}
+    costs = {
+        **measure_costs(model, data.x_test),
+        **memory.costs(),
+        # features from the cache cost what they cost when they were computed
+        "train_seconds": trained.seconds + trained.reused_seconds,
+        "reused_feature_seconds": trained.reused_seconds,
+    }
     clock.lap("measure")
     settings = model_settings(model)
     result = Result(
@@ -359,12 +384,17 @@ def execute(
         provenance={
             "call": run.call,
             "hashes": {
-                "settings": run.digest,
+                "settings": settings_hash(run.settings),
+                "identity": run.digest,
                 "data": data.content_hash(),
                 "weights": settings.weights_sha256 if settings else None,
                 "trained_model": model_digest(model),
             },
-            "durations": {**clock.seconds, "train": trained.seconds},
+            "durations": {
+                **clock.seconds,
+                "train": trained.seconds,
+                "reused_features": trained.reused_seconds,
+            },
             "left_out": dict(data.left_out),
             "started": started.isoformat(timespec="seconds"),
         },
@@ -428,9 +458,11 @@ def _check_build(backbone: Backbone, options: Mapping[str, Any], data: Dataset) 
         digest = file_hash(path)
     return {
         "backbone": backbone.name,
+        "backbone_sha256": backbone_digest(backbone),
         "weights": None if weights is None else (published.name if published else "file"),
         "weights_sha256": digest,
         "head": head_name(options.get("head", "linear")),
+        "head_sha256": head_digest(options.get("head", "linear"), backbone, data.num_classes),
         "input_shape": list(data.input_shape),
         "image_size": list(size),
         "trainable": options.get("trainable", "all"),
@@ -467,7 +499,11 @@ def _check_model(model: keras.Model, data: Dataset, recipe: Recipe) -> dict[str,
             argument="faithful",
             value=True,
         )
-    return {**(settings.to_dict() if settings else {"name": model.name}), "digest": model_digest(model)}
+    return {
+        **(settings.to_dict() if settings else {"name": model.name}),
+        "digest": model_digest(model),
+        "learning_sha256": learning_digest(model),
+    }
 
 
 def _refuse_frozen(recipe: Recipe, settled: Recipe, *, frozen: bool) -> None:
@@ -498,13 +534,13 @@ def _refuse_frozen(recipe: Recipe, settled: Recipe, *, frozen: bool) -> None:
 
 def _refuse_other_run(folder: Path, settings: Mapping[str, Any]) -> None:
     unfinished = None if is_run(folder) else read_unfinished(folder)
-    if unfinished == settings:
+    if unfinished is not None and identity_of(unfinished) == identity_of(settings):
         return
     if unfinished is None and not is_run(folder):
         refuse_full_folder(folder)
         return
     held = unfinished or read_settings(folder) or {}
-    apart = [_set_apart(*each) for each in differing(held, settings)]
+    apart = [_set_apart(*each) for each in differing(identity_of(held), identity_of(settings))]
     words = "; ".join(sorted(apart)) or "its results"
     raise OutputExistsError(
         f"'{folder}' holds another {'unfinished ' if unfinished else ''}run; nothing in it was touched. "

@@ -104,10 +104,13 @@ class Trained:
         strength where a head was solved. What a phase does not have is NaN.
     seconds : float
         Over all sittings.
+    reused_seconds : float
+        What features from the cache took when they were computed, before this run; not part of `seconds`.
     """
 
     history: dict[str, list[Any]]
     seconds: float
+    reused_seconds: float = 0.0
 
 
 def train(
@@ -171,6 +174,8 @@ def train(
         checkpoints=checkpoints,
         first_rate=first_rate,
         earlier=start.seconds,
+        reused=start.reused_seconds,
+        features=set(start.features),
         rows=[dict(row) for row in start.rows],
     )
     with checkpoints.interruptible() if checkpoints is not None else contextlib.nullcontext():
@@ -179,7 +184,7 @@ def train(
             here = start if within else Progressed(phase=number)
             with set_for(step, model):
                 run.phase(step, here, is_main=step is plans[-1])
-    return Trained(history=_columns(run.rows), seconds=run.seconds)
+    return Trained(history=_columns(run.rows), seconds=run.seconds, reused_seconds=run.reused)
 
 
 @contextlib.contextmanager
@@ -271,6 +276,8 @@ class _Run:
     checkpoints: Checkpoints | None
     first_rate: float | None
     earlier: float
+    reused: float
+    features: set[str]
     rows: list[dict[str, Any]]
     began: float = field(default_factory=time.perf_counter)
 
@@ -285,7 +292,8 @@ class _Run:
         if step.features_once:
             extractor, learner = split_at_features(self.model)
             x_train, x_validation = (
-                self._features(extractor, x, step.phase) for x in (x_train, x_validation)
+                self._features(extractor, x, step.phase, split)
+                for split, x in (("train", x_train), ("validation", x_validation))
             )
         else:
             learner = training_twin(step, self.model)
@@ -325,6 +333,8 @@ class _Run:
                 Progressed(
                     phase=start.phase + 1,
                     seconds=self.seconds,
+                    reused_seconds=self.reused,
+                    features=sorted(self.features),
                     rows=self.rows,
                     arrays=model_arrays(self.model),
                 )
@@ -341,13 +351,27 @@ class _Run:
         told.on_epoch_end(0, logs)
         told.on_train_end(logs)
 
-    def _features(self, extractor: keras.Model, images: np.ndarray, phase: Phase) -> np.ndarray:
+    def _features(self, extractor: keras.Model, images: np.ndarray, phase: Phase, split: str) -> np.ndarray:
         logger.info("phase '%s': features of %d images", phase.name, len(images))
         settings = model_settings(self.model)
         described = {"backbone": settings.backbone, "image_size": settings.image_size} if settings else {}
-        return frozen_features(
-            extractor, images, store=self.store, progress=self.progress, description=described
+        seen = f"{split} {len(images)}"
+
+        def reuse(seconds: float) -> None:
+            # what this run has computed or counted itself is not counted again
+            if seen not in self.features:
+                self.reused += seconds
+
+        features = frozen_features(
+            extractor,
+            images,
+            store=self.store,
+            progress=self.progress,
+            description=described,
+            reused=reuse,
         )
+        self.features.add(seen)
+        return features
 
     def _fit(
         self,
@@ -400,6 +424,8 @@ class _Run:
                     describe=lambda: {
                         "seconds": self.seconds,
                         "epoch_seconds": record.epoch_seconds,
+                        "reused_seconds": self.reused,
+                        "features": sorted(self.features),
                         "rows": self.rows,
                     },
                 )

@@ -17,7 +17,7 @@ from transferzoo.discrepancies import TOLERANCE, Ledger, Rerun, Verification, on
 from transferzoo.errors import InvalidInputError, RecordError
 from transferzoo.evaluation import evaluate
 from transferzoo.prediction_checks import ROW_SUM_TOLERANCE
-from transferzoo.results import MODEL, PREDICTIONS, RUN, plain, settings_hash
+from transferzoo.results import MODEL, PREDICTIONS, RUN, identity_hash, plain, settings_hash
 from transferzoo.saved_files import SavedRun, label_of
 
 if TYPE_CHECKING:
@@ -145,17 +145,21 @@ def _check_record(run: SavedRun, ledger: Ledger) -> None:
         if not isinstance(run.run.get(key), Mapping):
             ledger.differ(run.label, key, run.run.get(key), "no table of names and values")
     hashes, settings = run.part("provenance", "hashes"), run.part("settings")
-    digest = settings_hash(settings)
-    if hashes.get("settings") is not None:
-        ledger.compare(run.label, "provenance.hashes.settings", hashes["settings"], digest)
+    digest = identity_hash(settings)
+    for key, recomputed in (("settings", settings_hash(settings)), ("identity", digest)):
+        if hashes.get(key) is not None:
+            ledger.compare(run.label, f"provenance.hashes.{key}", hashes[key], recomputed)
     for key, known in (
         ("data", run.part("settings", "data").get("sha256")),
         ("weights", run.part("settings", "model").get("weights_sha256")),
     ):
         if hashes.get(key) is not None and known is not None:
             ledger.compare(run.label, f"provenance.hashes.{key}", hashes[key], known)
-    trained = run.part("provenance", "durations").get("train")
-    if trained is not None and "train_seconds" in run.part("costs"):
+    durations = run.part("provenance", "durations")
+    trained = durations.get("train")
+    if isinstance(trained, int | float) and "train_seconds" in run.part("costs"):
+        reused = durations.get("reused_features", 0.0)
+        trained += reused if isinstance(reused, int | float) else 0.0
         ledger.compare(
             run.label, "costs.train_seconds", run.part("costs")["train_seconds"], trained, tolerance=TOLERANCE
         )

@@ -90,7 +90,7 @@ def test_runs_that_are_there_are_loaded_and_the_others_made(compare, tiny, tmp_p
 
 def test_a_runs_folder_is_named_after_the_hash_of_its_settings(compare, tiny, tmp_path):
     run = compare({"a": tiny}, out=tmp_path).results[0]
-    assert run.folder.name == f"a-{run.provenance['hashes']['settings'][:10]}"
+    assert run.folder.name == f"a-{run.provenance['hashes']['identity'][:10]}"
 
 
 def test_other_settings_make_another_run_in_the_same_study(compare, tiny, tmp_path):

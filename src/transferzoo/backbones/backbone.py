@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from types import MappingProxyType
+from dataclasses import dataclass, field
 from typing import Any
 
 from transferzoo.errors import invalid
+from transferzoo.frozen import FrozenMap
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,9 @@ class Preprocessing:
     channels: str = "rgb"
 
     def __post_init__(self) -> None:
+        # a list would make the record unhashable
+        object.__setattr__(self, "mean", tuple(self.mean))
+        object.__setattr__(self, "std", tuple(self.std))
         if self.channels not in ("rgb", "bgr"):
             raise invalid("channels", "'rgb' or 'bgr'", self.channels, candidates=("rgb", "bgr"))
         for name, values in (("mean", self.mean), ("std", self.std)):
@@ -142,12 +145,9 @@ class Backbone:
     note: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "arguments", MappingProxyType(dict(self.arguments)))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # a worker process gets the record, and a mapping proxy does not pickle
-        entries = {entry.name: getattr(self, entry.name) for entry in fields(self)}
-        return _remade, ({**entries, "arguments": dict(self.arguments)},)
+        object.__setattr__(self, "arguments", FrozenMap(self.arguments))
+        object.__setattr__(self, "weights", tuple(self.weights))
+        object.__setattr__(self, "stems", tuple(self.stems))
 
     def resolve_builder(self) -> Callable[..., Any]:
         """Return the function that builds the network, imported if it was given by name."""
@@ -162,7 +162,3 @@ class Backbone:
     def published_weights(self, name: str) -> Weights | None:
         """Return the published weights called `name`, or None."""
         return next((weights for weights in self.weights if weights.name == name), None)
-
-
-def _remade(entries: dict[str, Any]) -> Backbone:
-    return Backbone(**entries)

@@ -39,10 +39,21 @@ def fitted(text: str, points: float, size: float) -> str:
     return text if len(text) <= room else text[: room - 1] + "…"
 
 
+_LESS = (
+    *("loss", "seconds", "_bytes", "_ms", "parameters", "macs", "flops", "error", "latency", "deviation"),
+    *("nll", "brier", "brier_score", "ece", "mce"),
+)
+
+
 def less_is_better(metric: str) -> bool:
-    """Return whether a lower value of `metric` is the better one."""
-    endings = ("loss", "seconds", "_bytes", "_ms", "parameters", "macs", "flops", "error", "brier", "latency")
-    return metric.endswith(endings) or "latency" in metric
+    """Return whether a lower value of `metric` is the better one.
+
+    Examples
+    --------
+    >>> [less_is_better(metric) for metric in ("nll", "ece", "accuracy", "images_per_second")]
+    [True, True, False, False]
+    """
+    return metric.endswith(_LESS) or "latency" in metric
 
 
 def is_fraction(metric: str) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from types import MappingProxyType
 from typing import Any
 
 from transferzoo.data.augmentation import AUGMENTATIONS, Augmentation
 from transferzoo.errors import InvalidInputError, UnknownOptionError, check_count, invalid, unknown_option
+from transferzoo.frozen import FrozenMap
 from transferzoo.recipes.phase import STRENGTHS, Phase, Plateau
 
 MAIN_PHASE_OPTIONS = (
@@ -83,13 +83,10 @@ class Recipe:
         for fault in (*self.known_faults, *self.faults):
             if fault not in FAULTS:
                 raise invalid("faults", f"among {', '.join(FAULTS)}", fault, candidates=FAULTS)
-        frozen = {name: MappingProxyType(dict(options)) for name, options in self.build.items()}
-        object.__setattr__(self, "build", MappingProxyType(frozen))
-        object.__setattr__(self, "epochs", MappingProxyType(dict(self.epochs)))
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        # a worker process gets the record, and a mapping proxy does not pickle
-        return Recipe.from_dict, (self.to_dict(),)
+        object.__setattr__(self, "build", FrozenMap(self.build))
+        object.__setattr__(self, "epochs", FrozenMap(self.epochs))
+        for name in ("phases", "known_faults", "faults"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
 
     def build_options(self, backbone: str, *, pretrained: bool = True) -> dict[str, Any]:
         """Return what `build` is told for this backbone, with such weights."""

@@ -7,9 +7,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from transferzoo.results import identity_of
+
 # what makes two runs runs of different models, or of different seeds, and so is no unlikeness
 IDENTITY = ("model.backbone", "model.name", "model.digest", "model.weights_sha256", "model.seed")
-OWN = (*IDENTITY, "seed", "data.seed", "data.sha256", "data.test_sha256", "rate_carried_from")
+DIGESTS = ("model.backbone_sha256", "model.head_sha256", "model.learning_sha256")
+OWN = (*IDENTITY, *DIGESTS, "seed", "data.seed", "data.sha256", "data.test_sha256", "rate_carried_from")
 WORDS = {
     "model.weights": "weights",
     "model.head": "head",
@@ -36,7 +39,9 @@ LIMIT = 60
 def condition_key(settings: Mapping[str, Any]) -> str:
     """Return a hash of all settings but seeds: the same for runs that only their seeds set apart."""
     kept = {
-        path: value for path, value in _flat(settings) if path not in ("seed", "data.seed", "data.sha256")
+        path: value
+        for path, value in _flat(identity_of(settings))
+        if path not in ("seed", "data.seed", "data.sha256")
     }
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 

@@ -182,7 +182,7 @@ class Study:
                 _shown(row.get("parameters", math.nan) / 1e6, "{:,.2f} M"),
                 _shown(row.get("macs", math.nan) / 1e9, "{:.3g}"),
                 _shown(row.get("size_bytes", math.nan) / 1e6, "{:,.1f} MB"),
-                _shown(row.get("train_seconds", math.nan), "{:,.0f} s"),
+                _shown(row.get("train_seconds", math.nan), "{:,.0f} s") + ("*" if _reused(row) else ""),
                 _shown(row.get("latency_ms", math.nan), "{:,.1f} ms"),
             ]
             if several:
@@ -249,6 +249,7 @@ class Study:
     def notes(self) -> list[str]:
         """Return what stands below the table: the caption, unlike conditions, verdicts, failures."""
         verdicts = self.verdicts()
+        reused = any(map(_reused, self.summary()))
         if len(verdicts) > SHOWN_VERDICTS:
             rest = len(verdicts) - SHOWN_VERDICTS
             verdicts = [*verdicts[:SHOWN_VERDICTS], f"{rest} more: study.verdicts()"]
@@ -256,6 +257,7 @@ class Study:
             self.caption(),
             *(f"not alike: {line}" for line in self.conditions()),
             *verdicts,
+            *(["* with the time that features from the cache took when they were computed"] * reused),
             *(f"failed: {failure}" for failure in self.failures),
         ]
 
@@ -392,6 +394,11 @@ def _shown(value: float, form: str) -> str:
 
 def _between(low: float, high: float) -> str:
     return f"{100 * low:.1f}–{100 * high:.1f}" if math.isfinite(low) else "n/a"
+
+
+def _reused(row: Mapping[str, Any]) -> bool:
+    """Tell whether a row's training time counts features that an earlier run computed."""
+    return bool(row.get("reused_feature_seconds", 0.0) > 0)
 
 
 def _last(value: float) -> float:
