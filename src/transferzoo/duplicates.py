@@ -64,7 +64,7 @@ def thumbnails(images: np.ndarray, side: int = COARSE) -> np.ndarray:
 
     Examples
     --------
-    >>> thumbnails(np.full((1, 32, 32, 3), 7, "uint8"), 2)[0].tolist()
+    >>> thumbnails(np.full((1, 32, 32, 3), 7, "uint8"), 2)[0].round(3).tolist()
     [[7.0, 7.0], [7.0, 7.0]]
     """
     count, height, width, channels = images.shape
