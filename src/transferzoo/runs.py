@@ -176,7 +176,7 @@ def fit_and_evaluate(
     >>> data = tz.load_dataset("digits").subset(train=100, validation=50, test=50)
     >>> result = tz.fit_and_evaluate("mobilenet_025", data, weights=None, epochs=1)
     >>> sorted(result.metrics)[:2]
-    ['accuracy', 'balanced_accuracy']
+    ['accuracy', 'accuracy_high']
     """
     progress = choose_progress(verbose)
     run = plan_run(
