@@ -134,7 +134,7 @@ def test_the_readme_holds_the_two_commands_that_set_the_library_up():
     commands = dict(re.findall(r"<!-- command: (\w+) -->\n```sh\n([^\n]+)\n```\n", text))
     assert commands == {
         "demo": "python -m pip install . && transferzoo demo",
-        "tests": 'python -m pip install -e ".[test]" && python -m pytest -m "not slow"',
+        "tests": 'python -m pip install -e ".[test]" && python -m pytest -n auto -m "not slow"',
     }
 
 

@@ -192,9 +192,15 @@ def answer(model, features):
     return keras.ops.convert_to_numpy(model(features, training=False))
 
 
+def deviations(x):
+    """Deviations of the channels, none of them below the median, a tenth of the largest, or 0.001."""
+    found = x.std(axis=tuple(range(x.ndim - 1)), dtype="float64")
+    return np.maximum(found, max(np.median(found), found.max() / 10, 1e-3))
+
+
 def witness(x, y, strength, *, intercept=True):
     """The regression, and features as it wants them: fitted afresh, in float64, to the end."""
-    mean, deviation = x.mean(axis=0, dtype="float64"), x.std(axis=0, dtype="float64")
+    mean, deviation = x.mean(axis=0, dtype="float64"), deviations(x)
     if not intercept:
         mean = 0 * mean
     fitted = LogisticRegression(C=strength, max_iter=10_000, tol=1e-8, fit_intercept=intercept)
@@ -221,7 +227,7 @@ def test_the_weights_are_a_logistic_regressions_on_standardised_features_folded_
     weights, intercepts = regression.coef_, regression.intercept_
     if classes == 2:
         weights, intercepts = np.vstack([-weights, weights]) / 2, np.hstack([-intercepts, intercepts]) / 2
-    expected = weights.T / x.std(axis=0, dtype="float64")[:, None]
+    expected = weights.T / deviations(x)[:, None]
     kernel, bias = head.get_weights()
     # of each channel's weights, so that those of a large scale count too
     assert (abs(kernel - expected).max(axis=1) < 0.01 * abs(expected).max(axis=1)).all()
@@ -291,14 +297,15 @@ def test_of_equals_the_stronger_penalty_is_chosen():
 
 def test_strengths_are_tried_from_the_strongest_penalty_on(spoken):
     x, y = blobs(60, spread=0.01)
-    solve_head(classifier(), (x, y), (x, y), [1.0, 0.01])
+    many = np.tile(x, (2, 1)), np.tile(y, 2)
+    solve_head(classifier(), (x, y), many, [1.0, 0.01])
     assert tried(spoken) == [0.01, 1.0]
 
 
 def test_two_in_a_row_that_are_no_better_end_the_search(by_strength, spoken):
     training, unlabelled, predictions = by_strength
     # mostly wrong, and the surer the worse: what little is right follows the strongest penalty
-    right = np.random.default_rng(0).random(len(unlabelled)) < 0.35
+    right = np.random.default_rng(4).random(len(unlabelled)) < 0.35
     labels = np.where(right, predictions[0], (predictions[0] + 1) % 4)
     figures = solve_head(classifier(), training, (unlabelled, labels), STRENGTHS)
     accuracies, losses = figures_by_strength(training, (unlabelled, labels))
@@ -321,8 +328,25 @@ def figures_by_strength(training, validation):
 def test_a_standstill_of_accuracy_does_not_end_the_search_while_the_loss_falls(spoken):
     # on few images the strongest penalties leave the same accuracy, far below what a weaker one reaches
     x, y = blobs(60, spread=0.01)
-    solve_head(classifier(), (x, y), (x, y), STRENGTHS)
+    solve_head(classifier(), (x, y), (np.tile(x, (2, 1)), np.tile(y, 2)), STRENGTHS)
     assert tried(spoken) == STRENGTHS
+
+
+def test_few_validation_images_leave_the_choice_to_the_training_images(spoken):
+    x, y = blobs(80, spread=1.0)
+    # labels that a weak penalty would follow
+    nonsense = (y[:20] + 1) % 4
+    figures = solve_head(classifier(), (x, y), (x[:20], nonsense), STRENGTHS)
+    assert tried(spoken) == [figures["strength"]]
+    again = solve_head(classifier(), (x, y), (x[:20], y[:20]), STRENGTHS)
+    assert again["strength"] == figures["strength"]
+    assert again["val_accuracy"] > 0.5
+
+
+def test_one_image_of_each_class_is_enough(spoken):
+    x, _ = blobs(4, spread=0.01)
+    figures = solve_head(classifier(), (x, np.arange(4)), (x, np.arange(4)), STRENGTHS)
+    assert figures["strength"] == STRENGTHS[len(STRENGTHS) // 2]
 
 
 def test_one_that_is_no_better_does_not_end_the_search(by_strength, spoken):
@@ -377,9 +401,31 @@ def test_a_constant_channel_says_nothing(value):
     assert np.allclose(answer(heads[0], x), answer(heads[1], still), atol=2e-3)
 
 
-@pytest.mark.parametrize("scale", [1e-18, 1e6])
+def test_features_that_are_next_to_nothing_give_no_enormous_weights():
+    # with random weights MobileNet's are about 1e-18; weights that make up for it explode once they move
+    (x, y), (unseen, labels) = blobs(200), blobs(200, seed=1)
+    head = classifier()
+    solve_head(head, (x * 1e-18, y), (unseen * 1e-18, labels), [0.1, 1.0])
+    kernel, _ = head.get_weights()
+    assert abs(kernel).max() < 1e3
+    assert np.isfinite(answer(head, unseen)).all()
+
+
+def test_a_channel_that_is_almost_dead_among_few_images_does_not_decide_elsewhere():
+    x, y = blobs(60, spread=0.3)
+    rng = np.random.default_rng(0)
+    almost_dead = np.where(rng.random((60, 1)) < 0.05, 1e-4, 0).astype("float32")
+    heads = classifier(), classifier(shape=(CHANNELS + 1,))
+    for head, features in zip(heads, (x, np.hstack([x, almost_dead])), strict=True):
+        solve_head(head, (features, y), (features, y), [1.0])
+    # alive on other images
+    unseen, _ = blobs(200, spread=0.3, seed=1)
+    alive = np.hstack([unseen, np.full((200, 1), 1.0, "float32")])
+    assert np.abs(answer(heads[0], unseen) - answer(heads[1], alive)).max() < 0.2
+
+
+@pytest.mark.parametrize("scale", [10, 1e6])
 def test_the_scale_of_all_features_changes_nothing(scale):
-    # with random weights MobileNet's are about 1e-18, which once was taken for standing still
     (x, y), (unseen, _) = blobs(200), blobs(50, seed=1)
     heads = classifier(), classifier()
     for head, factor in zip(heads, (1, scale), strict=True):
@@ -519,7 +565,7 @@ def test_training_is_that_of_a_head_on_features_standardised_by_hand(name):
     x, y = draw(64)
     axes = tuple(range(x.ndim - 1))
     mean = 0 if name == "no bias" else x.mean(axis=axes, dtype="float64")
-    by_hand = ((x - mean) / x.std(axis=axes, dtype="float64")).astype("float32")
+    by_hand = ((x - mean) / deviations(x)).astype("float32")
     standardised = StandardisedHead(head, x)
     standardised.enter()
     twin.set_weights(head.get_weights())

@@ -38,7 +38,7 @@ CASES = {
     "mlp head": {"recipe": "head", "head": "mlp", "epochs": 2, "keep": "last"},
     "linear_probe": {"recipe": "linear_probe"},
     "fine_tune": {"recipe": "fine_tune", "epochs": 2, "patience": None, "keep": "last"},
-    "default": {"epochs": 2},
+    "default": {"epochs": 2, "keep": "last"},
     "from_scratch": {"recipe": "from_scratch", "epochs": 2, "weights": None},
 }
 

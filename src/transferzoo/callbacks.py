@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -56,8 +57,56 @@ class EpochRecord(keras.callbacks.Callback):
         logger.info("%s, epoch %d: %s", self.phase, epoch + 1, shown)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Origin:
+    """Where a phase began: its weights, and which validation images they get right."""
+
+    weights: list[np.ndarray]
+    correct: np.ndarray
+
+    @property
+    def accuracy(self) -> float:
+        """On the validation images, a fraction."""
+        return float(self.correct.mean())
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return it as `Progressed.arrays` holds it."""
+        weights = {f"origin_{i}": value for i, value in enumerate(self.weights)}
+        return {**weights, "correct_0": self.correct}
+
+    @staticmethod
+    def of(arrays: Mapping[str, np.ndarray]) -> Origin | None:
+        """Return what `arrays` holds of it, or None."""
+        if "correct_0" not in arrays:
+            return None
+        return Origin(weights=_listed(arrays, "origin"), correct=arrays["correct_0"].astype(bool))
+
+
 class KeepBest(keras.callbacks.EarlyStopping):
-    """Early stopping that leaves the weights to the phase, which may take two sittings."""
+    """Early stopping that leaves the weights to the phase, which may take two sittings.
+
+    Where the phase began is one of the candidates, if it is given: its epoch is `BEFORE`.
+
+    Parameters
+    ----------
+    origin : Origin, optional
+    **options
+        As `keras.callbacks.EarlyStopping` takes them.
+    """
+
+    BEFORE = -1
+
+    def __init__(self, *, origin: Origin | None = None, **options: Any) -> None:
+        super().__init__(**options)
+        self._origin = origin
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Begin with the origin as the best so far."""
+        super().on_train_begin(logs)
+        if self._origin is not None:
+            self._set_monitor_op()
+            self.best, self.best_epoch = self._origin.accuracy, self.BEFORE
+            self.best_weights = list(self._origin.weights)
 
     def on_train_end(self, logs: Any = None) -> None:
         """Leave the weights as they are."""
@@ -79,6 +128,8 @@ class Keeper(keras.callbacks.Callback):
         Batches an epoch.
     describe : callable
         Returns the fields of `Progressed` that only the run knows.
+    origin : Origin, optional
+        Where the phase began, if it may be returned to.
     """
 
     def __init__(
@@ -90,8 +141,10 @@ class Keeper(keras.callbacks.Callback):
         *,
         batches: int,
         describe: Callable[[], Mapping[str, Any]],
+        origin: Origin | None = None,
     ) -> None:
         super().__init__()
+        self._origin = origin
         self._checkpoints = checkpoints
         self._state: Progressed | None = start if start.arrays else None
         self._built = model
@@ -160,6 +213,7 @@ class Keeper(keras.callbacks.Callback):
                 **_numbered(self.model.optimizer.variables, "optimizer"),
                 **(_numbered(self.model.metrics_variables, "metric") if self._batch else {}),
                 **{f"best_{i}": value for i, value in enumerate(best_weights(self._remembering))},
+                **(self._origin.arrays() if self._origin is not None else {}),
             },
             **self._describe(),
         )

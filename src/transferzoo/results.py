@@ -248,6 +248,8 @@ class Result:
             phases = list(dict.fromkeys(self.history.get("phase", [])))
             named = f", phases {', '.join(phases)}" if phases else ""
             lines.append(f"  {self.epochs} epoch{'s' if self.epochs > 1 else ''}{named}")
+        if returned := self.provenance.get("returned"):
+            lines.append(f"  returned: {returned}")
         if self.folder is not None:
             lines.append(f"  saved in {self.folder}")
         return "\n".join(lines)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime
 import inspect
 import logging
+import math
 import os
 import platform
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
@@ -354,6 +355,8 @@ def execute(
     y_prob = _probabilities(model, data.x_test, progress)
     validation_prob = _probabilities(model, data.x_validation, progress)
     clock.lap("predict")
+    logger.info("%s: %s is returned", run.name, trained.returned)
+    _warn_of_the_end(run.name, trained.history, data.y_validation, validation_prob)
     costs = {
         **measure_costs(model, data.x_test),
         **memory.costs(),
@@ -396,6 +399,7 @@ def execute(
                 "reused_features": trained.reused_seconds,
             },
             "left_out": dict(data.left_out),
+            "returned": trained.returned,
             "started": started.isoformat(timespec="seconds"),
         },
         _model=model,
@@ -406,6 +410,41 @@ def execute(
         checkpoints.remove()
         logger.info("saved in '%s'", run.out)
     return result
+
+
+def _warn_of_the_end(
+    name: str, history: Mapping[str, Sequence[Any]], y_true: np.ndarray, y_prob: np.ndarray
+) -> None:
+    """Say so where a run ended near chance, or where its validation accuracy fell on the way."""
+    n = len(y_true)
+    accuracy = float((y_prob.argmax(axis=1) == y_true).mean())
+    chance = float(np.bincount(y_true).max() / n)
+    if accuracy <= chance + 2 * math.sqrt(chance * (1 - chance) / n):
+        logger.warning(
+            "%s ended near chance: %.1f %% of %d validation images, and naming the most frequent class "
+            "alone gets "
+            "%.1f %%. Look at the images and labels (tz.plots.image_grid), try recipe='linear_probe', a "
+            "lower "
+            "learning_rate, or published weights",
+            name,
+            100 * accuracy,
+            n,
+            100 * chance,
+        )
+        return
+    figures = [each for each in history.get("val_accuracy", []) if math.isfinite(each)]
+    if not figures:
+        return
+    fall = max(figures) - accuracy
+    if fall > 2 * math.sqrt(max(figures) * (1 - max(figures)) / n) + 1e-9 and len(figures) > 1:
+        logger.warning(
+            "%s: validation accuracy fell from %.1f to %.1f %% during training; keep='best' returns the "
+            "best epoch, "
+            "a lower learning_rate or fewer epochs avoid the fall",
+            name,
+            100 * max(figures),
+            100 * accuracy,
+        )
 
 
 class _Clock:

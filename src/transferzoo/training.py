@@ -14,7 +14,15 @@ import keras
 import numpy as np
 from keras import layers
 
-from transferzoo.callbacks import EpochRecord, KeepBest, Keeper, best_weights, model_arrays, restore_model
+from transferzoo.callbacks import (
+    EpochRecord,
+    KeepBest,
+    Keeper,
+    Origin,
+    best_weights,
+    model_arrays,
+    restore_model,
+)
 from transferzoo.checkpoints import Checkpoints, Progressed
 from transferzoo.data.batches import Batches
 from transferzoo.data.dataset import Dataset
@@ -23,7 +31,13 @@ from transferzoo.feature_store import FeatureStore
 from transferzoo.features import frozen_features, split_at_features
 from transferzoo.models import backbone_of, connect, head_of, model_settings, set_trainable
 from transferzoo.optimizers import make_optimizer, rate_factors
-from transferzoo.prediction import Advance, compiles_with_xla, gives_probabilities, needs_floats
+from transferzoo.prediction import (
+    Advance,
+    compiles_with_xla,
+    gives_probabilities,
+    needs_floats,
+    predict,
+)
 from transferzoo.progress import Progress
 from transferzoo.recipes.phase import Phase
 from transferzoo.recipes.recipe import Recipe
@@ -106,11 +120,14 @@ class Trained:
         Over all sittings.
     reused_seconds : float
         What features from the cache took when they were computed, before this run; not part of `seconds`.
+    returned : str
+        Which weights the model has, in words: ``"phase 'probe'"``, ``"epoch 3 of phase 'fine_tune'"``.
     """
 
     history: dict[str, list[Any]]
     seconds: float
     reused_seconds: float = 0.0
+    returned: str = ""
 
 
 def train(
@@ -180,11 +197,17 @@ def train(
     )
     with checkpoints.interruptible() if checkpoints is not None else contextlib.nullcontext():
         for number, step in enumerate(plans[start.phase :], start.phase):
+            run.before = plans[number - 1].phase.name if number else None
             within = number == start.phase and (start.epoch or start.batch)
             here = start if within else Progressed(phase=number)
             with set_for(step, model):
                 run.phase(step, here, is_main=step is plans[-1])
-    return Trained(history=_columns(run.rows), seconds=run.seconds, reused_seconds=run.reused)
+    return Trained(
+        history=_columns(run.rows),
+        seconds=run.seconds,
+        reused_seconds=run.reused,
+        returned=run.returned or f"phase '{plans[-1].phase.name}'",
+    )
 
 
 @contextlib.contextmanager
@@ -279,6 +302,8 @@ class _Run:
     reused: float
     features: set[str]
     rows: list[dict[str, Any]]
+    before: str | None = None
+    returned: str = ""
     began: float = field(default_factory=time.perf_counter)
 
     @property
@@ -409,7 +434,10 @@ class _Run:
         rows_before = len(self.rows)
         record = EpochRecord(phase.name, self.rows, start.epoch_seconds)
         bar = Advance(self.progress, phase.name, (phase.epochs - start.epoch) * step.steps - start.batch)
-        watching = [*_plateau(phase), *_keep(self.recipe, is_main=is_main)]
+        origin = None
+        if is_main and self.recipe.keep == "best" and self.before is not None:
+            origin = Origin.of(start.arrays) or self._origin(learner, x_validation, part.y_validation)
+        watching = [*_plateau(phase), *_keep(self.recipe, is_main=is_main, origin=origin)]
         theirs = [each for each in self.callbacks if is_main or not isinstance(each, RATE_CALLBACKS)]
         users = [UserCallbacks(theirs, self.model, as_returned)] if theirs else []
         keepers = []
@@ -428,6 +456,7 @@ class _Run:
                         "features": sorted(self.features),
                         "rows": self.rows,
                     },
+                    origin=origin,
                 )
             ]
 
@@ -471,6 +500,55 @@ class _Run:
         if best and self.recipe.keep == "best":
             learner.set_weights(best)
         _refuse_divergence(learner, self.rows[rows_before:], phase)
+        if is_main:
+            self._choose(phase, learner, watching, origin, x_validation, part.y_validation)
+
+    def _origin(self, learner: keras.Model, images: np.ndarray, labels: np.ndarray) -> Origin:
+        return Origin(
+            weights=[np.array(value) for value in learner.get_weights()],
+            correct=_correct(learner, images, labels),
+        )
+
+    def _choose(
+        self,
+        phase: Phase,
+        learner: keras.Model,
+        watching: Sequence[keras.callbacks.Callback],
+        origin: Origin | None,
+        images: np.ndarray,
+        labels: np.ndarray,
+    ) -> None:
+        """Settle which weights the run returns, and say so.
+
+        Where the phase began is the simpler model: it is returned unless the best epoch is ahead of it by
+        more than one standard error of their difference on the validation images (Breiman et al. 1984,
+        Classification and Regression Trees, section 3.4.3).
+        """
+        epoch = next((each.best_epoch for each in watching if isinstance(each, KeepBest)), None)
+        if self.recipe.keep != "best" or epoch is None:
+            self.returned = f"the last epoch of phase '{phase.name}'"
+            return
+        self.returned = f"epoch {epoch + 1} of phase '{phase.name}'"
+        if origin is None:
+            return
+        gain = error = 0.0
+        if epoch != KeepBest.BEFORE:
+            difference = _correct(learner, images, labels).astype(float) - origin.correct
+            gain, error = float(difference.mean()), float(difference.std() / math.sqrt(len(difference)))
+        if gain <= error:
+            learner.set_weights(origin.weights)
+            self.returned = f"phase '{self.before}'"
+            logger.warning(
+                "phase '%s' was not better than phase '%s' before it by more than one standard error "
+                "(%+.1f points on %d validation images, standard error %.1f), so the model of phase '%s' is "
+                "returned. More training images may change that; recipe='linear_probe' saves the time",
+                phase.name,
+                self.before,
+                100 * gain,
+                len(labels),
+                100 * error,
+                self.before,
+            )
 
 
 class _InStep(keras.callbacks.Callback):
@@ -534,11 +612,17 @@ def _plateau(phase: Phase) -> list[keras.callbacks.Callback]:
     ]
 
 
-def _keep(recipe: Recipe, *, is_main: bool) -> list[keras.callbacks.Callback]:
+def _correct(learner: keras.Model, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Return which images a classifier gets right: bool, shape (n,)."""
+    return np.asarray(predict(learner, images).argmax(axis=1) == labels)
+
+
+def _keep(recipe: Recipe, *, is_main: bool, origin: Origin | None = None) -> list[keras.callbacks.Callback]:
     if not is_main or (recipe.keep == "last" and recipe.patience is None):
         return []
     return [
         KeepBest(
+            origin=origin,
             monitor="val_accuracy",
             mode="max",
             patience=recipe.patience if recipe.patience is not None else 10**9,

@@ -73,7 +73,8 @@ def test_a_linear_probe_is_one_keras_model_from_pixels_to_the_regressions_probab
     )
     mean, deviation = x.mean(axis=0), x.std(axis=0)
     # some of the few channels never fire on digits
-    deviation[deviation == 0] = 1
+    floor = max(np.median(deviation[deviation > 1e-6 * deviation.max()]), deviation.max() / 10)
+    deviation = np.maximum(deviation, floor)
     (strength,) = result.history["strength"]
     regression = LogisticRegression(C=strength, max_iter=10_000, tol=1e-8)
     regression.fit((x - mean) / deviation, tiny_digits.y_train)
@@ -132,7 +133,7 @@ def farthest(before, after, name):
 
 
 def test_fine_tuning_solves_a_head_and_moves_every_layer_but_no_statistics(run, published):
-    result = run("fine_tune", epochs=1)
+    result = run("fine_tune", epochs=1, keep="last")
     after = arrays(backbone_of(result.model))
     statistics = {name for name in after if "moving_" in name}
     assert moved(published, after) == set(after) - statistics
@@ -142,7 +143,9 @@ def test_fine_tuning_solves_a_head_and_moves_every_layer_but_no_statistics(run, 
 @pytest.mark.parametrize(("layer_decay", "share"), [(0.1, 0.1), (1, 1)])
 def test_fine_tuning_moves_each_layer_by_its_share_of_the_one_above(run, published, layer_decay, share):
     options = {"layer_decay": layer_decay, "weight_decay": 0, "label_smoothing": 0}
-    result = run("fine_tune", epochs=1, learning_rate=1e-3, warmup=0, augmentation=None, **options)
+    result = run(
+        "fine_tune", epochs=1, learning_rate=1e-3, warmup=0, augmentation=None, keep="last", **options
+    )
     after = arrays(backbone_of(result.model))
     upper, lower = (farthest(published, after, f"conv{i}/kernel") for i in (2, 1))
     # Adam's first steps are as long as the rate, whatever the gradient: two here, on half a cosine
@@ -184,11 +187,51 @@ def test_the_callers_stem_goes_before_the_recipes(tiny, tiny_digits):
     assert settings["model"]["stem"] == "original"
 
 
+# --- never worse than where it began
+
+
+@pytest.mark.parametrize("name", ["default", "fine_tune"])
+def test_a_worse_epoch_than_the_head_before_it_is_not_returned(run, tiny_digits, published, name, caplog):
+    result = run(name, epochs=1, learning_rate=0.5, label_smoothing=0)
+    assert result.provenance["returned"] == "phase 'probe'"
+    assert moved(published, arrays(backbone_of(result.model))) == set()
+    placed = result.history["val_accuracy"][0]
+    found = (result.validation_prob.argmax(axis=1) == tiny_digits.y_validation).mean()
+    assert found == pytest.approx(placed)
+    assert "the model of phase 'probe' is returned" in caplog.text
+    assert "returned: phase 'probe'" in str(result)
+    assert result.history["phase"] == ["probe", "fine_tune"]
+
+
+def test_an_epoch_that_is_better_by_more_than_a_standard_error_is_returned(run, tiny_digits, monkeypatch):
+    from transferzoo import training
+
+    def spoilt(learner, *rest):
+        strengths = tz.recipe_info("default").phases[0].strengths
+        return {**solve(learner, *rest), "strength": strengths[0], **forget(learner)}
+
+    def forget(learner):
+        dense = next(layer for layer in learner.layers if layer.weights)
+        dense.set_weights([0 * value for value in dense.get_weights()])
+        return {"val_accuracy": 0.1}
+
+    solve = training.solve_head
+    monkeypatch.setattr(training, "solve_head", spoilt)
+    result = run("default", epochs=20, learning_rate=0.01, label_smoothing=0, batch_size=10)
+    assert result.provenance["returned"].endswith("of phase 'fine_tune'")
+    epoch = int(result.provenance["returned"].split()[1])
+    rows = zip(result.history["val_accuracy"], result.history["phase"], strict=True)
+    tuned = [accuracy for accuracy, phase in rows if phase == "fine_tune"]
+    assert epoch == int(np.argmax(tuned)) + 1
+    found = (result.validation_prob.argmax(axis=1) == tiny_digits.y_validation).mean()
+    assert found == pytest.approx(max(tuned))
+
+
 # --- default
 
 
 def test_the_default_recipe_places_a_head_and_then_moves_the_upper_layers_alone(run, published):
-    result = run("default", epochs=1)
+    result = run("default", epochs=1, keep="last")
     assert result.history["phase"] == ["probe", "fine_tune"]
     after = moved(published, arrays(backbone_of(result.model)))
     # three of four layers with weights
@@ -320,7 +363,9 @@ def test_options_reach_the_training_itself(run, tiny_digits, monkeypatch):
 
 @pytest.mark.parametrize(("given", "inference"), [("inference", True), ("train", False)])
 def test_batch_norm_reaches_the_main_phase_of_a_run(run, published, given, inference):
-    after = arrays(backbone_of(run("default", epochs=1, batch_norm=given, trainable="all").model))
+    after = arrays(
+        backbone_of(run("default", epochs=1, batch_norm=given, trainable="all", keep="last").model)
+    )
     still = [np.array_equal(published[name], after[name]) for name in published if "moving_" in name]
     assert set(still) == {inference}
 

@@ -44,7 +44,9 @@ class Recipe:
     epochs : mapping of str to int
         The main phase's epochs by backbone, where they differ.
     keep : {"best", "last"}, default "last"
-        Whether the epoch with the best validation accuracy gives the weights, or the last one.
+        Whether the epoch with the best validation accuracy gives the weights, or the last one. With
+        ``"best"`` the model as it was before the main phase is a candidate too, if another phase trained it,
+        and is returned unless the best epoch is ahead of it by more than one standard error.
     patience : int, optional
         Stop after so many epochs without a better validation accuracy.
     known_faults : tuple of str
