@@ -78,7 +78,7 @@ def write_json(path, figures):
 
 def add_data_options(made, *, train, validation, test):
     """Add the options that `load` takes."""
-    made.add_argument("--dataset", default="cifar10", help="a named dataset (default cifar10)")
+    made.add_argument("--dataset", default="cifar10", help="a name, or a folder of photos (default cifar10)")
     made.add_argument("--train", type=int, default=train, help=f"training images (default {train})")
     made.add_argument(
         "--validation", type=int, default=validation, help=f"validation images (default {validation})"
@@ -92,9 +92,9 @@ def add_data_options(made, *, train, validation, test):
 
 def load(options):
     """Return the images that the options ask for; fewer where the dataset has fewer."""
-    import transferzoo as tz
+    from transferzoo.data.catalog import resolve_data
 
-    data = tz.load_dataset(options.dataset, seed=options.seed)
+    data = resolve_data(options.dataset, seed=options.seed)
     return data.subset(
         train=min(options.train, len(data.x_train)),
         validation=min(options.validation, len(data.x_validation)),

@@ -30,6 +30,8 @@ CALLS = {
     "input_pipeline.py": (("--dataset", "digits", "--images", "256", "--repeats", "1"), 5),
     "resolution.py": ((*DIGITS, *FEW, "--backbones", "mobilenet_025", "--sizes", "32", "48"), 2),
     "same_work.py": ((*DIGITS, "--backbone", "mobilenet", "--images", "150", "--repeats", "1"), 3),
+    "sizes.py": ((*SMALL, "--sizes", "20", "--seeds", "1", "--test", "50"), 1),
+    "standardising.py": ((*SMALL, *FEW, "--sizes", "20", "40", "--seeds", "1"), 2),
     "stems.py": ((*SMALL, "--train", "100", "--test", "50", "--sizes", "32"), 2),
     "time_to_accuracy.py": ((*DIGITS, "--train", "100", "--runs", "port:1", "default:1", "--stop"), 2),
 }

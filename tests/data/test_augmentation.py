@@ -93,6 +93,20 @@ def test_shifts_reach_every_whole_pixel_and_none_beyond():
         assert np.unique(rows[:, column]).tolist() == [-3, -2, -1, 0, 1, 2, 3]
 
 
+@pytest.mark.parametrize(("height", "width"), [(32, 32), (224, 96)])
+def test_a_shift_below_1_is_a_share_of_the_side(height, width):
+    rows = Augmentation(shift=0.125).transforms(4000, height, width, rng())
+    for column, side in ((2, width), (5, height)):
+        reach = side // 8
+        assert np.unique(rows[:, column]).tolist() == list(range(-reach, reach + 1))
+
+
+def test_light_is_at_32_pixels_what_it_was_in_pixels():
+    batch = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3)).astype("uint8")
+    in_pixels = Augmentation(horizontal_flip=True, shift=4, fill="reflect")
+    assert np.array_equal(AUGMENTATIONS["light"](batch, rng()), in_pixels(batch, rng()))
+
+
 def test_rotations_fill_their_range_and_no_more():
     rows = Augmentation(rotation=30).transforms(5000, 32, 32, rng())
     degrees = np.rad2deg(np.arctan2(rows[:, 3], rows[:, 0]))

@@ -42,8 +42,9 @@ class Augmentation:
         Degrees; uniform in [-rotation, rotation].
     zoom : float, default 0
         Height and width are each scaled by a factor uniform in [1 - zoom, 1 + zoom]; below 1.
-    shift : int, default 0
-        Whole pixels; uniform in [-shift, shift] along both sides, which is a crop from a padded image.
+    shift : int or float, default 0
+        Whole pixels, or a share of the side below 1, rounded to whole pixels; uniform in [-shift, shift]
+        along both sides, which is a crop from a padded image.
     fill : {"nearest", "constant", "reflect"}, default "nearest"
         What stands outside the image; ``"constant"`` is black.
     rand_augment : int, default 0
@@ -81,7 +82,7 @@ class Augmentation:
     horizontal_flip: bool = False
     rotation: float = 0.0
     zoom: float = 0.0
-    shift: int = 0
+    shift: float = 0
     fill: str = "nearest"
     rand_augment: int = 0
     magnitude: float = 9.0
@@ -107,8 +108,10 @@ class Augmentation:
             raise invalid("rotation", "degrees from 0 to 180", self.rotation)
         if not 0 <= self.zoom < 1:
             raise invalid("zoom", "a number from 0 to below 1", self.zoom)
-        if not self.shift >= 0 or self.shift % 1:
-            raise invalid("shift", "a whole number of pixels, 0 or more", self.shift)
+        if not self.shift >= 0 or (self.shift > 1 and self.shift % 1):
+            raise invalid(
+                "shift", "a whole number of pixels, 0 or more, or a share of the side below 1", self.shift
+            )
         if self.fill not in FILLS:
             raise invalid("fill", "'nearest', 'constant' or 'reflect'", self.fill, candidates=FILLS)
         if not self.rand_augment >= 0 or self.rand_augment % 1:
@@ -140,7 +143,7 @@ class Augmentation:
         if self.rotation or self.zoom or self.rand_augment:
             changed = warp(images, self._maps(draws, *images.shape[1:3]), self.fill)
         else:
-            changed = crop(images, self._mirrored(draws), *self._shifts(draws), self.fill)
+            changed = crop(images, self._mirrored(draws), *self._shifts(draws, *images.shape[1:3]), self.fill)
         for operation, sign in self._operations(draws):
             self._recolour(changed, operation, sign)
         if self.erase:
@@ -165,10 +168,10 @@ class Augmentation:
     def _mirrored(self, draws: np.ndarray) -> np.ndarray:
         return self.horizontal_flip & (draws[:, MIRROR] < 0.5)
 
-    def _shifts(self, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        places = np.floor(draws[:, [SHIFT_X, SHIFT_Y]] * (2 * self.shift + 1)).astype("int64") - int(
-            self.shift
-        )
+    def _shifts(self, draws: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        share = 0 < self.shift < 1
+        reach = np.array([round(self.shift * side) if share else int(self.shift) for side in (width, height)])
+        places = np.floor(draws[:, [SHIFT_X, SHIFT_Y]] * (2 * reach + 1)).astype("int64") - reach
         return places[:, 0], places[:, 1]
 
     def _operations(self, draws: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -186,7 +189,7 @@ class Augmentation:
         maps = np.zeros((len(draws), 3, 3))
         maps[:, 0, 0], maps[:, 0, 1] = np.cos(angle) * zoom_x * mirror, -np.sin(angle) * zoom_y
         maps[:, 1, 0], maps[:, 1, 1] = np.sin(angle) * zoom_x * mirror, np.cos(angle) * zoom_y
-        maps[:, 0, 2], maps[:, 1, 2] = self._shifts(draws)
+        maps[:, 0, 2], maps[:, 1, 2] = self._shifts(draws, height, width)
         maps[:, 2, 2] = 1
         for operation, sign in self._operations(draws):
             maps = maps @ self._operation_maps(operation, sign, height, width)
@@ -236,11 +239,12 @@ class Augmentation:
 ARTICLE = Augmentation(horizontal_flip=True, rotation=2.0, zoom=0.1)
 """The article's: rotation up to 2°, flips, zoom up to 0.1, edges repeated."""
 
-LIGHT = Augmentation(horizontal_flip=True, shift=4, fill="reflect")
-"""Flips and crops from an image padded by 4 pixels, as CIFAR work has used since He et al. (2016)."""
+LIGHT = Augmentation(horizontal_flip=True, shift=0.125, fill="reflect")
+"""Flips and crops from an image padded by an eighth of its side: 4 of 32 pixels, as CIFAR work has used
+since He et al. (2016), and 28 of 224."""
 
 STRONG = Augmentation(
-    horizontal_flip=True, shift=4, fill="reflect", rand_augment=2, magnitude=9.0, erase=0.25
+    horizontal_flip=True, shift=0.125, fill="reflect", rand_augment=2, magnitude=9.0, erase=0.25
 )
 """Light, two operations of RandAugment, and a rectangle erased from a quarter of the images."""
 
