@@ -479,7 +479,7 @@ class TestComparison:
             ("TZ401", {"head": "mlp"}, "linear: 'tiny'; mlp: 'other'"),
             ("TZ402", {"epochs": 5}, "20 epochs: 'tiny'; 5 epochs: 'other'"),
             ("TZ403", {"learning_rate": 0.1}, "learning_rate (0.03: 'tiny'; 0.1: 'other')"),
-            ("TZ403", {"keep": "best"}, "keep (last: 'tiny'; best: 'other')"),
+            ("TZ403", {"keep": "best"}, "keep (safe: 'tiny'; best: 'other')"),
             ("TZ403", {"trainable": "top:1"}, "trainable (all: 'tiny'; top:1: 'other')"),
             ("TZ403", {"augmentation": "none"}, "augmentation ("),
             ("TZ404", {"image_size": 64}, "32×32: 'tiny'; 64×64: 'other'"),

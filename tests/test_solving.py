@@ -193,9 +193,9 @@ def answer(model, features):
 
 
 def deviations(x):
-    """Deviations of the channels, none of them below the median, a tenth of the largest, or 0.001."""
+    """Deviations of the channels, none of them below the median or a tenth of the largest."""
     found = x.std(axis=tuple(range(x.ndim - 1)), dtype="float64")
-    return np.maximum(found, max(np.median(found), found.max() / 10, 1e-3))
+    return np.maximum(found, max(np.median(found), found.max() / 10))
 
 
 def witness(x, y, strength, *, intercept=True):
@@ -401,16 +401,6 @@ def test_a_constant_channel_says_nothing(value):
     assert np.allclose(answer(heads[0], x), answer(heads[1], still), atol=2e-3)
 
 
-def test_features_that_are_next_to_nothing_give_no_enormous_weights():
-    # with random weights MobileNet's are about 1e-18; weights that make up for it explode once they move
-    (x, y), (unseen, labels) = blobs(200), blobs(200, seed=1)
-    head = classifier()
-    solve_head(head, (x * 1e-18, y), (unseen * 1e-18, labels), [0.1, 1.0])
-    kernel, _ = head.get_weights()
-    assert abs(kernel).max() < 1e3
-    assert np.isfinite(answer(head, unseen)).all()
-
-
 def test_a_channel_that_is_almost_dead_among_few_images_does_not_decide_elsewhere():
     x, y = blobs(60, spread=0.3)
     rng = np.random.default_rng(0)
@@ -424,8 +414,9 @@ def test_a_channel_that_is_almost_dead_among_few_images_does_not_decide_elsewher
     assert np.abs(answer(heads[0], unseen) - answer(heads[1], alive)).max() < 0.2
 
 
-@pytest.mark.parametrize("scale", [10, 1e6])
+@pytest.mark.parametrize("scale", [1e-18, 1e6])
 def test_the_scale_of_all_features_changes_nothing(scale):
+    # with random weights MobileNet's are about 1e-18, which once was taken for standing still
     (x, y), (unseen, _) = blobs(200), blobs(50, seed=1)
     heads = classifier(), classifier()
     for head, factor in zip(heads, (1, scale), strict=True):

@@ -24,8 +24,6 @@ ITERATIONS = 500
 # No channel counts as moving less than the median one, or than this share of the one that moves most.
 # Measured on CIFAR-10 with MobileNet's and MobileNetV2's features: docs/recipes/linear_probe.md.
 FLOOR = 0.1
-# so that no weight of a head outgrows its features a thousandfold
-LEAST_DEVIATION = 1e-3
 # fewer validation images than this choose no penalty: the training images do, in turns
 FEW_VALIDATION = 100
 FOLDS = 5
@@ -303,13 +301,14 @@ def _moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     axes = tuple(range(features.ndim - 1))
     mean = features.mean(axis=axes, dtype="float64")
     deviation = features.std(axis=axes, dtype="float64")
-    # A channel that hardly moves among a few images moves elsewhere: divided by almost nothing, it would
-    # decide there. Features of a network of random weights may all be as small as 1e-18.
     most = float(deviation.max())
-    moving = deviation[deviation > 1e-6 * most]
-    median = float(np.median(moving)) if len(moving) else 0.0
-    floor = max(median, FLOOR * most, LEAST_DEVIATION)
-    return mean, np.maximum(deviation, floor)
+    if most <= 1e-7 * float(np.abs(mean).max(initial=0.0)) or most == 0:
+        return mean, np.ones_like(deviation)
+    # A channel that hardly moves among a few images moves elsewhere: divided by almost nothing, it would
+    # decide there. All is judged beside the others, as the features of a network of random weights may all
+    # be as small as 1e-18.
+    median = float(np.median(deviation[deviation > 1e-6 * most]))
+    return mean, np.maximum(deviation, max(median, FLOOR * most))
 
 
 def _dense_inputs(learner: keras.Model, dense: layers.Dense, features: np.ndarray) -> np.ndarray:

@@ -435,9 +435,13 @@ class _Run:
         record = EpochRecord(phase.name, self.rows, start.epoch_seconds)
         bar = Advance(self.progress, phase.name, (phase.epochs - start.epoch) * step.steps - start.batch)
         origin = None
-        if is_main and self.recipe.keep == "best" and self.before is not None:
+        keeps_best = self.recipe.keep == "best" or (self.recipe.keep == "safe" and self.before is not None)
+        if is_main and keeps_best and self.before is not None:
             origin = Origin.of(start.arrays) or self._origin(learner, x_validation, part.y_validation)
-        watching = [*_plateau(phase), *_keep(self.recipe, is_main=is_main, origin=origin)]
+        watching = [
+            *_plateau(phase),
+            *_keep(self.recipe, is_main=is_main, keeps_best=keeps_best, origin=origin),
+        ]
         theirs = [each for each in self.callbacks if is_main or not isinstance(each, RATE_CALLBACKS)]
         users = [UserCallbacks(theirs, self.model, as_returned)] if theirs else []
         keepers = []
@@ -497,11 +501,20 @@ class _Run:
             if epoch < phase.epochs and not stopped:
                 fit(epoch, 0, phase.epochs)
         best = best_weights(watching)
-        if best and self.recipe.keep == "best":
+        if best and keeps_best:
             learner.set_weights(best)
-        _refuse_divergence(learner, self.rows[rows_before:], phase)
+        try:
+            _refuse_divergence(learner, self.rows[rows_before:], phase)
+        except DivergedError as error:
+            if origin is None:
+                raise
+            learner.set_weights(origin.weights)
+            self.returned = f"phase '{self.before}'"
+            logger.warning("%s The model of phase '%s', before it, is returned.", error, self.before)
+            return
         if is_main:
-            self._choose(phase, learner, watching, origin, x_validation, part.y_validation)
+            chosen = watching if keeps_best else []
+            self._choose(phase, learner, chosen, origin, x_validation, part.y_validation)
 
     def _origin(self, learner: keras.Model, images: np.ndarray, labels: np.ndarray) -> Origin:
         return Origin(
@@ -525,7 +538,7 @@ class _Run:
         Classification and Regression Trees, section 3.4.3).
         """
         epoch = next((each.best_epoch for each in watching if isinstance(each, KeepBest)), None)
-        if self.recipe.keep != "best" or epoch is None:
+        if epoch is None:
             self.returned = f"the last epoch of phase '{phase.name}'"
             return
         self.returned = f"epoch {epoch + 1} of phase '{phase.name}'"
@@ -617,8 +630,10 @@ def _correct(learner: keras.Model, images: np.ndarray, labels: np.ndarray) -> np
     return np.asarray(predict(learner, images).argmax(axis=1) == labels)
 
 
-def _keep(recipe: Recipe, *, is_main: bool, origin: Origin | None = None) -> list[keras.callbacks.Callback]:
-    if not is_main or (recipe.keep == "last" and recipe.patience is None):
+def _keep(
+    recipe: Recipe, *, is_main: bool, keeps_best: bool, origin: Origin | None = None
+) -> list[keras.callbacks.Callback]:
+    if not is_main or (not keeps_best and recipe.patience is None):
         return []
     return [
         KeepBest(
@@ -626,7 +641,7 @@ def _keep(recipe: Recipe, *, is_main: bool, origin: Origin | None = None) -> lis
             monitor="val_accuracy",
             mode="max",
             patience=recipe.patience if recipe.patience is not None else 10**9,
-            restore_best_weights=recipe.keep == "best",
+            restore_best_weights=keeps_best,
         )
     ]
 

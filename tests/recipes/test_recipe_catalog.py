@@ -227,6 +227,20 @@ def test_an_epoch_that_is_better_by_more_than_a_standard_error_is_returned(run, 
     assert found == pytest.approx(max(tuned))
 
 
+def test_a_phase_that_diverges_gives_the_head_before_it(run, published, caplog):
+    result = run("default", epochs=2, learning_rate=1e30)
+    assert result.provenance["returned"] == "phase 'probe'"
+    assert moved(published, arrays(backbone_of(result.model))) == set()
+    assert "Training diverged" in caplog.text
+    assert "The model of phase 'probe', before it, is returned" in caplog.text
+    assert np.isfinite(result.y_prob).all()
+
+
+def test_safe_is_last_where_no_phase_comes_before(run):
+    result = run("default", weights=None, epochs=3)
+    assert result.provenance["returned"] == "the last epoch of phase 'scratch'"
+
+
 # --- default
 
 

@@ -155,7 +155,7 @@ _PASSED_ON: dict[str, tuple[Any, Any]] = {
     "augmentation": _passed_on(str, "augmentation", TRAINING, "none, article, light or strong."),
     "mixup": _passed_on(float, "mixup", TRAINING, "Alpha of the Beta distribution; 0: none."),
     "rand_augment": _passed_on(int, "rand-augment", TRAINING, "Operations an image; 0: none."),
-    "keep": _passed_on(str, "keep", TRAINING, "best or last: which epoch's weights."),
+    "keep": _passed_on(str, "keep", TRAINING, "best, last or safe: which epoch's weights."),
     "patience": _passed_on(
         str, "patience", TRAINING, "Stop after so many epochs that are no better; none: do not."
     ),

@@ -169,10 +169,13 @@ def _as_batch(argument: str, images: Any, labels: Any) -> tuple[np.ndarray, np.n
 
 def _has_length(batches: Any) -> bool:
     """Tell whether batches say how many they are, so that they end."""
-    try:
-        return len(batches) >= 0
-    except (TypeError, NotImplementedError):
-        return False
+    for count in (len, lambda each: each.num_batches):
+        try:
+            if count(batches) is not None:
+                return True
+        except (AttributeError, TypeError, NotImplementedError):
+            continue
+    return False
 
 
 def _names_of(batches: Any) -> tuple[str, ...] | None:

@@ -103,7 +103,7 @@ RECIPES.register(
         # the lowest quarter holds edges and colours, and costs half of every step
         build={"pretrained": {"trainable": "top:75%"}},
         # never worse than the head that it begins with
-        keep="best",
+        keep="safe",
     ),
 )
 

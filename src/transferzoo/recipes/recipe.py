@@ -23,6 +23,7 @@ MAIN_PHASE_OPTIONS = (
     "batch_norm",
 )
 AUGMENTATION_OPTIONS = ("mixup", "rand_augment")
+KEEPS = ("best", "last", "safe")
 RECIPE_OPTIONS = ("keep", "patience")
 OPTIONS = (*MAIN_PHASE_OPTIONS, *AUGMENTATION_OPTIONS, *RECIPE_OPTIONS, "batch_size", "faithful")
 FAULTS = ("raw_pixels", "augmented_validation", "repeated_validation", "carried_rate")
@@ -43,10 +44,11 @@ class Recipe:
         ``"pretrained"`` or ``"scratch"``, then the backbone's own. The caller's options go before all.
     epochs : mapping of str to int
         The main phase's epochs by backbone, where they differ.
-    keep : {"best", "last"}, default "last"
+    keep : {"best", "last", "safe"}, default "last"
         Whether the epoch with the best validation accuracy gives the weights, or the last one. With
         ``"best"`` the model as it was before the main phase is a candidate too, if another phase trained it,
-        and is returned unless the best epoch is ahead of it by more than one standard error.
+        and is returned unless the best epoch is ahead of it by more than one standard error. ``"safe"`` is
+        ``"best"`` after such a phase, and ``"last"`` without one.
     patience : int, optional
         Stop after so many epochs without a better validation accuracy.
     known_faults : tuple of str
@@ -80,8 +82,8 @@ class Recipe:
             check_count("patience", self.patience, 1)
         for epochs in self.epochs.values():
             check_count("epochs", epochs, 1)
-        if self.keep not in ("best", "last"):
-            raise invalid("keep", "'best' or 'last'", self.keep, candidates=("best", "last"))
+        if self.keep not in KEEPS:
+            raise invalid("keep", " or ".join(map(repr, KEEPS)), self.keep, candidates=KEEPS)
         for fault in (*self.known_faults, *self.faults):
             if fault not in FAULTS:
                 raise invalid("faults", f"among {', '.join(FAULTS)}", fault, candidates=FAULTS)
@@ -179,7 +181,7 @@ class Recipe:
             Parameter of the main phase's mixup, added to its augmentation.
         rand_augment : int
             Operations an image of the main phase's RandAugment, added to its augmentation.
-        keep : {"best", "last"}
+        keep : {"best", "last", "safe"}
             Whether the epoch with the best validation accuracy gives the weights, or the last one.
         patience : int or None
             Epochs without a better validation accuracy before the training stops.
