@@ -271,15 +271,15 @@ def test_a_saved_study_is_shown_with_its_verdicts_and_drawn(run, digits, tiny, t
     assert picture.stat().st_size > 5000
 
 
-def test_the_articles_study_leaves_its_ladder(run, tmp_path):
+def test_the_articles_study_leaves_its_ladder(run, tiny, tmp_path):
     out = tmp_path / "audit"
     data = ["-d", "digits", "--train-size", "40", "--test", "40"]
     small = ["--image-size", "64", "-w", "none", "-e", "1", "--seeds", "0", "-q", "--out", str(out)]
-    code, said, _ = run("study", "article", "mobilenet_025", *data, *small)
+    code, said, _ = run("study", "article", tiny, *data, *small)
     assert code == 0
     assert "7. the default recipe" in said
-    assert (out / "ladder-mobilenet_025.png").stat().st_size > 5000
-    assert (out / "ladder.md").read_text().count("| mobilenet_025 |") == 8
+    assert (out / "ladder-tiny.png").stat().st_size > 5000
+    assert (out / "ladder.md").read_text().count("| tiny |") == 8
 
 
 def test_the_articles_faults_can_be_asked_for(run, tiny):
