@@ -80,8 +80,15 @@ def test_numbered_labels_are_sorted_by_number_and_may_be_named(rows, tmp_path):
     table = [{**row, "animal": numbers[row["animal"]]} for row in rows]
     assert tz.from_table(table, **COLUMNS, root=tmp_path).class_names == ("2", "10")
     table = [{**row, "animal": float({"cat": 0, "dog": 1}[row["animal"]])} for row in rows]
-    data = tz.from_table(table, **COLUMNS, root=tmp_path, class_names={0: "cat", 1: "dog"})
-    assert true_to_colour(data)
+    for names in ({0: "cat", 1: "dog"}, {"cat": 0, "dog": 1}, ["cat", "dog"]):
+        data = tz.from_table(table, **COLUMNS, root=tmp_path, class_names=names)
+        assert true_to_colour(data)
+
+
+def test_names_do_not_fit_numbers_that_are_not_counted_from_0(rows, tmp_path):
+    table = [{**row, "animal": {"cat": 1, "dog": 2}[row["animal"]]} for row in rows]
+    with pytest.raises(InvalidInputError, match="labels among '0', '1'"):
+        tz.from_table(table, **COLUMNS, root=tmp_path, class_names=["cat", "dog"])
 
 
 def test_class_names_choose_order_and_subset(rows, tmp_path):

@@ -60,9 +60,9 @@ def from_table(
     validation, test, seed, image_size, resize, background, on_error, mirror_safe
         As `from_directory` takes them.
     class_names : list of str, or mapping, optional
-        The labels, in label order; rows with other labels are left out, and counted. A mapping such as
-        ``{0: "cat", 1: "dog"}`` names numbered labels instead. Default: all labels, sorted by number if all
-        are numbers, else by code points.
+        The labels, in label order; rows with other labels are left out, and counted. Labels that are numbers
+        from 0 on are named by it instead: ``["cat", "dog"]``, or ``{0: "cat", 1: "dog"}``. Default: all
+        labels, sorted by number if all are numbers, else by code points.
     name : str, optional
         What to call the dataset. Default: the file's name, or ``"table"``.
 
@@ -273,8 +273,8 @@ def _names(class_names: Any, labels: Sequence[str]) -> tuple[tuple[str, ...], di
         numbers = all(each.lstrip("-").isdecimal() for each in present)
         return tuple(sorted(present, key=int) if numbers else sorted(present)), {}
     renamed: dict[str, str] = {}
-    if isinstance(class_names, Mapping) and not set(order) & present:
-        # {0: "cat"}: the table's labels are the numbers
+    if not set(order) & present and all(each.isdecimal() for each in present):
+        # {0: "cat"}, or a list in label order: the table's labels are numbers from 0 on
         renamed = {str(place): each for place, each in enumerate(order)}
         unknown = sorted(present - set(renamed))
         if unknown:
