@@ -85,6 +85,15 @@ class TestPixels:
             tz.from_batches(batches)
 
 
+def test_a_column_of_images_of_one_shape_is_taken():
+    column = np.empty(60, object)
+    for place, image in enumerate(X):
+        column[place] = image
+    assert tz.from_arrays(column, Y).content_hash() == tz.from_arrays(X, Y).content_hash()
+    column[7] = np.zeros((9, 7, 3), "uint8")
+    assert "several shapes: (8, 8, 3), (9, 7, 3)" in error_of(column)
+
+
 class TestRemedies:
     """Each remedy is taken out of the message, done, and must then be accepted."""
 

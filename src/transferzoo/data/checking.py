@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import unicodedata
 from collections.abc import Iterable, Mapping, Set
@@ -39,6 +40,10 @@ def image_array(argument: str, value: Any) -> np.ndarray:
             remedy="These look like paths: tz.from_table({'image': paths, 'label': labels}) reads them with "
             "their labels, tz.read_images(paths, 96) reads them alone.",
         )
+    if x.dtype.kind == "O":
+        # an array of arrays of one shape is what a data frame's column makes of images
+        with contextlib.suppress(ValueError, TypeError):
+            x = np.stack([np.asarray(each) for each in x])
     if x.dtype.kind == "O":
         raise invalid(argument, IMAGES, _ragged(value), remedy=_same_size(argument, IMAGES))
     if x.dtype.kind not in "iuf":
