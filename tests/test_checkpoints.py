@@ -266,3 +266,20 @@ def test_it_is_time_to_save_once_a_minute_has_passed(tmp_path, monkeypatch):
     now = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: now + 61)
     assert checkpoints.due()
+
+
+def test_a_run_killed_after_its_last_phase_still_knows_what_it_returned(
+    tiny, tiny_weights, tiny_digits, tmp_path, monkeypatch
+):
+    from transferzoo.results import Result
+
+    given = {"weights": tiny_weights, "image_size": "input", "epochs": 1, "verbose": False, "lint": False}
+
+    def run():
+        return tz.fit_and_evaluate(tiny, tiny_digits, learning_rate=0.5, out=tmp_path / "run", **given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Result, "write_into", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run()
+    assert run().provenance["returned"] == "phase 'probe'"

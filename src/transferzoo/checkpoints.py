@@ -45,6 +45,8 @@ class Progressed:
         What features from the cache took when they were computed, before this run.
     features : list of str
         Which features the run has computed, or counted in `reused_seconds`.
+    returned : str
+        Which weights the model has, in words, once the last phase is over.
     rows : list of mapping
         The figures of each epoch that is over.
     callbacks : list of mapping
@@ -61,6 +63,7 @@ class Progressed:
     epoch_seconds: float = 0.0
     reused_seconds: float = 0.0
     features: Sequence[str] = field(default_factory=list)
+    returned: str = ""
     rows: Sequence[Mapping[str, Any]] = field(default_factory=list)
     callbacks: Sequence[Mapping[str, Any]] = field(default_factory=list)
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)

@@ -193,6 +193,7 @@ def train(
         earlier=start.seconds,
         reused=start.reused_seconds,
         features=set(start.features),
+        returned=start.returned,
         rows=[dict(row) for row in start.rows],
     )
     with checkpoints.interruptible() if checkpoints is not None else contextlib.nullcontext():
@@ -360,6 +361,7 @@ class _Run:
                     seconds=self.seconds,
                     reused_seconds=self.reused,
                     features=sorted(self.features),
+                    returned=self.returned,
                     rows=self.rows,
                     arrays=model_arrays(self.model),
                 )
