@@ -71,6 +71,8 @@ def plot(found, path, title):
             points = [100 * each["accuracy"] for each in found[size][recipe]]
             ax.scatter([size] * len(points), points, color=colour, s=8, alpha=0.5)
     ax.set_xscale("log")
+    ax.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    ax.minorticks_off()
     ax.set_xlabel("Training images")
     ax.set_ylabel("Test accuracy, %")
     ax.set_title(title, loc="left", fontsize=9)
@@ -134,7 +136,8 @@ def main():
     print(f"\n{setting}\n\n{table(columns, rows)}")
     write_json(options.json, {"setting": setting, "runs": found})
     if options.out is not None:
-        plot(found, options.out, setting)
+        title = f"{options.backbone} on {Path(options.dataset).name}; {options.seeds} seeds, a dot each"
+        plot(found, options.out, title)
         print(f"The picture is in {options.out}")
 
 
