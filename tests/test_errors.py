@@ -123,3 +123,18 @@ def test_a_count_of_any_integer_type_becomes_an_int(value):
 def test_a_count_is_refused_unless_it_is_whole_and_large_enough(value):
     with pytest.raises(InvalidInputError, match=r"n must be a whole number of 2 or more\. Got"):
         check_count("n", value, 2)
+
+
+@pytest.mark.parametrize(
+    ("option", "advice"),
+    [
+        ("class_weight", "balanced_accuracy"),
+        ("validation_split", "tz.from_arrays(…, validation=0.2)"),
+        ("optimizer", "tz.Phase(optimizer="),
+        ("lr", "It is called learning_rate"),
+    ],
+)
+def test_what_keras_calls_otherwise_is_not_answered_with_the_nearest_spelling(option, advice):
+    said = str(unknown_option("fit_and_evaluate", option, ("epochs", "weights", "learning_rate")))
+    assert advice in said
+    assert "Did you mean" not in said

@@ -141,8 +141,8 @@ def unknown_name(kind: str, value: Any, names: Iterable[str], show: str) -> Unkn
 
 # what a Keras user writes, and what is written here; the nearest spelling would be another thing
 _ELSEWHERE = {
-    "class_weight": "Classes cannot be weighted yet; repeat the images of rare classes in the training set.",
-    "sample_weight": "Images cannot be weighted; repeat those that should count more.",
+    "class_weight": "Classes cannot be weighted yet; balanced_accuracy in the result counts all alike.",
+    "sample_weight": "Images cannot be weighted.",
     "validation_split": "The dataset holds the validation images: tz.from_arrays(…, validation=0.2).",
     "validation_data": "The dataset holds the validation images: tz.from_arrays(…, x_validation=…).",
     "steps_per_epoch": "An epoch goes through all training images once; data.subset(train=…) takes fewer.",

@@ -187,7 +187,7 @@ def test_the_callers_stem_goes_before_the_recipes(tiny, tiny_digits):
     assert settings["model"]["stem"] == "original"
 
 
-# --- never worse than where it began
+# --- on validation images, never worse than where it began
 
 
 @pytest.mark.parametrize("name", ["default", "fine_tune"])

@@ -21,7 +21,7 @@ from transferzoo.data.reading import (
     read_files,
 )
 from transferzoo.data.splits import check_share, split_sizes
-from transferzoo.errors import check_count
+from transferzoo.errors import check_count, invalid
 
 logger = logging.getLogger("transferzoo")
 
@@ -116,7 +116,7 @@ def dataset_from_files(
         start, place = start + len(paths), place + len(kept)
         if not len(kept):
             # nothing of the split can be read: from_arrays would split another one off
-            raise_empty(argument, split)
+            raise invalid(argument, f"files of which at least one of the {split} set can be read", "none")
     if counts:
         lost = {reason: count for reason, count in counts.items() if reason not in HARMLESS}
         level = logging.WARNING if lost else logging.INFO
@@ -132,10 +132,3 @@ def dataset_from_files(
         mirror_safe=options.mirror_safe,
     )
     return dataclasses.replace(data, left_out=counts)
-
-
-def raise_empty(argument: str, split: str) -> None:
-    """Raise for a split of which no image can be read."""
-    from transferzoo.errors import invalid
-
-    raise invalid(argument, f"files of which at least one of the {split} set can be read", "none")

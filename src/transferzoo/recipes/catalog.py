@@ -102,7 +102,7 @@ RECIPES.register(
         ),
         # the lowest quarter holds edges and colours, and costs half of every step
         build={"pretrained": {"trainable": "top:75%"}},
-        # never worse than the head that it begins with
+        # on validation images, never worse than the head that it begins with
         keep="safe",
     ),
 )
