@@ -59,6 +59,7 @@ MAKING = [
     "features",
     "checkpoints",
     "callbacks",
+    "budget",
     "user_callbacks",
     "optimizers",
     "solving",

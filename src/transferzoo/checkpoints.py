@@ -47,6 +47,8 @@ class Progressed:
         Which features the run has computed, or counted in `reused_seconds`.
     returned : str
         Which weights the model has, in words, once the last phase is over.
+    chosen : mapping
+        How long the last phase trains, where the time that it has decided that; empty until then.
     rows : list of mapping
         The figures of each epoch that is over.
     callbacks : list of mapping
@@ -64,6 +66,7 @@ class Progressed:
     reused_seconds: float = 0.0
     features: Sequence[str] = field(default_factory=list)
     returned: str = ""
+    chosen: Mapping[str, Any] = field(default_factory=dict)
     rows: Sequence[Mapping[str, Any]] = field(default_factory=list)
     callbacks: Sequence[Mapping[str, Any]] = field(default_factory=list)
     arrays: Mapping[str, np.ndarray] = field(default_factory=dict)

@@ -248,6 +248,8 @@ class Result:
             phases = list(dict.fromkeys(self.history.get("phase", [])))
             named = f", phases {', '.join(phases)}" if phases else ""
             lines.append(f"  {self.epochs} epoch{'s' if self.epochs > 1 else ''}{named}")
+        if chosen := self.provenance.get("chosen"):
+            lines.append(f"  minutes={self.settings['minutes']:g}: {_chosen(chosen)}")
         if returned := self.provenance.get("returned"):
             lines.append(f"  returned: {returned}")
         if self.folder is not None:
@@ -457,6 +459,13 @@ def identity_of(settings: Mapping[str, Any]) -> dict[str, Any]:
         without = {name for name, digest in named.items() if model.get(digest) is not None}
         kept["model"] = {key: value for key, value in model.items() if key not in without}
     return kept
+
+
+def _chosen(chosen: Mapping[str, Any]) -> str:
+    options = {key: chosen[key] for key in ("epochs", "steps_per_epoch") if chosen.get(key)}
+    if not options:
+        return "no time to train the backbone"
+    return ", ".join(f"{key}={value}" for key, value in options.items()) + " in the last phase"
 
 
 def identity_hash(settings: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ import numpy as np
 from transferzoo.backbones.backbone import Backbone
 from transferzoo.backbones.catalog import BACKBONES
 from transferzoo.backbones.weights import available_weights, locate_weights
+from transferzoo.budget import Budget, check_minutes
 from transferzoo.checkpoints import Checkpoints, read_unfinished
 from transferzoo.checks import findings_for, log_findings
 from transferzoo.costs import PeakMemory, measure_costs
@@ -89,6 +90,7 @@ class RunPlan:
     settings: Mapping[str, Any]
     call: Mapping[str, Any]
     keep_features: bool
+    minutes: float | None = None
 
     @property
     def digest(self) -> str:
@@ -106,6 +108,7 @@ def fit_and_evaluate(
     data: str | Path | Dataset,
     *,
     recipe: str | Recipe = "default",
+    minutes: float | None = None,
     seed: int = 0,
     out: str | Path | None = None,
     callbacks: Iterable[keras.callbacks.Callback] = (),
@@ -127,6 +130,12 @@ def fit_and_evaluate(
         `from_directory`, `from_table` or `from_batches` returned.
     recipe : str or Recipe, default "default"
         One of `list_recipes()`, or a record.
+    minutes : float, optional
+        How long the call may take, in place of `epochs`. When all earlier phases are over, a few steps of
+        the last one are timed, and as many epochs follow as fit, with the learning rate's schedule at its
+        end. At least the earlier phases run. Under the record's ``provenance["chosen"]`` stand ``epochs``
+        and ``steps_per_epoch``, which repeat the run without the clock. More than five times the
+        recipe's epochs are never chosen, so the call may return sooner.
     seed : int, default 0
         Of random weights, order and augmentation.
     out : str or Path, optional
@@ -179,11 +188,13 @@ def fit_and_evaluate(
     >>> sorted(result.metrics)[:2]
     ['accuracy', 'accuracy_high']
     """
+    began = time.perf_counter()
     progress = choose_progress(verbose)
     run = plan_run(
         model,
         data,
         recipe=recipe,
+        minutes=minutes,
         seed=seed,
         out=out,
         options=options,
@@ -192,7 +203,7 @@ def fit_and_evaluate(
     )
     if lint and not run.finished():
         log_findings(findings_for(run))
-    return execute(run, callbacks=callbacks, save_model=save_model, progress=progress)
+    return execute(run, callbacks=callbacks, save_model=save_model, progress=progress, began=began)
 
 
 def plan_run(
@@ -208,6 +219,7 @@ def plan_run(
     keep_features: bool = True,
     progress: Progress | None = None,
     caller: str = "fit_and_evaluate",
+    minutes: float | None = None,
 ) -> RunPlan:
     """Check a call and decide everything, before anything slow starts; downloads a dataset at most."""
     seed = check_count("seed", seed, 0)
@@ -250,6 +262,7 @@ def plan_run(
         )
         _refuse_frozen(recipe, settled, frozen=frozen)
         recipe = settled.with_options(backbone.name, **recipe_options)
+    minutes = check_minutes(minutes, recipe, recipe_options)
     data = resolve_data(data, seed=seed, progress=progress)
     if isinstance(model, keras.Model):
         described = _check_model(model, data, recipe)
@@ -262,6 +275,7 @@ def plan_run(
         "data": list(data.calls) or f"arrays named '{data.name}'",
         "recipe": given_recipe if isinstance(given_recipe, str) else recipe.name,
         "seed": seed,
+        **({} if minutes is None else {"minutes": minutes}),
         "options": dict(options),
     }
     settings = plain(
@@ -279,6 +293,7 @@ def plan_run(
             },
             "recipe": recipe.to_dict(),
             "seed": seed,
+            **({} if minutes is None else {"minutes": minutes}),
             **({"rate_carried_from": after} if after and "carried_rate" in recipe.faults else {}),
         }
     )
@@ -294,6 +309,7 @@ def plan_run(
         settings=settings,
         call=plain(call),
         keep_features=keep_features,
+        minutes=minutes,
     )
     if target is not None and not run.finished():
         _refuse_other_run(target, settings)
@@ -307,8 +323,10 @@ def execute(
     save_model: bool = True,
     progress: Progress | None = None,
     first_rate: float | None = None,
+    began: float | None = None,
 ) -> Result:
-    """Carry out a plan: build, train, evaluate, measure, save."""
+    """Carry out a plan: build, train, evaluate, measure, save; `began` is when the call did."""
+    began = time.perf_counter() if began is None else began
     progress = progress or Progress()
     if run.finished():
         assert run.out is not None
@@ -346,6 +364,7 @@ def execute(
                 store=FeatureStore() if run.keep_features else None,
                 checkpoints=checkpoints,
                 first_rate=first_rate,
+                budget=_budget(run, began),
             )
         except DivergedError:
             if checkpoints is not None:
@@ -397,9 +416,11 @@ def execute(
                 **clock.seconds,
                 "train": trained.seconds,
                 "reused_features": trained.reused_seconds,
+                "call": time.perf_counter() - began,
             },
             "left_out": dict(data.left_out),
             "returned": trained.returned,
+            **({"chosen": dict(trained.chosen)} if trained.chosen else {}),
             "started": started.isoformat(timespec="seconds"),
         },
         _model=model,
@@ -410,6 +431,13 @@ def execute(
         checkpoints.remove()
         logger.info("saved in '%s'", run.out)
     return result
+
+
+def _budget(run: RunPlan, began: float) -> Budget | None:
+    if run.minutes is None:
+        return None
+    evaluated = len(run.data.x_test) + len(run.data.x_validation)
+    return Budget(seconds=60 * run.minutes, began=began, evaluated=evaluated)
 
 
 def _warn_of_the_end(

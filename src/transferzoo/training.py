@@ -7,13 +7,14 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 
+from transferzoo.budget import MOST, TIMED_IMAGES, Budget, choose_epochs, log_choice, time_phase
 from transferzoo.callbacks import (
     EpochRecord,
     KeepBest,
@@ -81,7 +82,7 @@ def plan(model: keras.Model, data: Dataset, recipe: Recipe, *, seed: int) -> lis
                 phase=phase,
                 features_once=still and phase.augmentation is None and head_of(model) is not None,
                 images=images,
-                steps=math.ceil(images / phase.batch_size),
+                steps=min(math.ceil(images / phase.batch_size), phase.steps_per_epoch or images),
                 seed=(seed, number),
             )
         )
@@ -122,12 +123,16 @@ class Trained:
         What features from the cache took when they were computed, before this run; not part of `seconds`.
     returned : str
         Which weights the model has, in words: ``"phase 'probe'"``, ``"epoch 3 of phase 'fine_tune'"``.
+    chosen : dict
+        Where a budget decided how long the last phase trains: ``epochs``, ``steps_per_epoch``, and the
+        seconds that were timed.
     """
 
     history: dict[str, list[Any]]
     seconds: float
     reused_seconds: float = 0.0
     returned: str = ""
+    chosen: Mapping[str, Any] = field(default_factory=dict)
 
 
 def train(
@@ -141,6 +146,7 @@ def train(
     store: FeatureStore | None = None,
     checkpoints: Checkpoints | None = None,
     first_rate: float | None = None,
+    budget: Budget | None = None,
 ) -> Trained:
     """Train a model in place.
 
@@ -162,6 +168,8 @@ def train(
         Where to save, and to go on from.
     first_rate : float, optional
         What the first phase's rate begins at, in place of its own.
+    budget : Budget, optional
+        Chooses the last phase's epochs, in place of its own number.
 
     Returns
     -------
@@ -190,6 +198,8 @@ def train(
         store=store,
         checkpoints=checkpoints,
         first_rate=first_rate,
+        budget=budget,
+        chosen=dict(start.chosen),
         earlier=start.seconds,
         reused=start.reused_seconds,
         features=set(start.features),
@@ -208,6 +218,7 @@ def train(
         seconds=run.seconds,
         reused_seconds=run.reused,
         returned=run.returned or f"phase '{plans[-1].phase.name}'",
+        chosen=run.chosen,
     )
 
 
@@ -264,6 +275,7 @@ def training_batches(
         batch_size=phase.batch_size,
         num_classes=data.num_classes,
         shuffle=True,
+        steps=step.steps if step.steps < math.ceil(len(x_train) / phase.batch_size) else None,
         augmentation=phase.augmentation and phase.augmentation.for_mirror_safe(data.mirror_safe),
         seed=step.seed,
         first_epoch=first_epoch,
@@ -299,6 +311,8 @@ class _Run:
     store: FeatureStore | None
     checkpoints: Checkpoints | None
     first_rate: float | None
+    budget: Budget | None
+    chosen: dict[str, Any]
     earlier: float
     reused: float
     features: set[str]
@@ -362,6 +376,7 @@ class _Run:
                     reused_seconds=self.reused,
                     features=sorted(self.features),
                     returned=self.returned,
+                    chosen=self.chosen,
                     rows=self.rows,
                     arrays=model_arrays(self.model),
                 )
@@ -412,7 +427,18 @@ class _Run:
         is_main: bool,
         as_returned: Callable[[], contextlib.AbstractContextManager[Any]] = contextlib.nullcontext,
     ) -> None:
-        phase, faults = step.phase, self.recipe.faults
+        faults = self.recipe.faults
+        origin = None
+        keeps_best = self.recipe.keep == "best" or (self.recipe.keep == "safe" and self.before is not None)
+        if is_main and keeps_best and self.before is not None:
+            origin = Origin.of(start.arrays) or self._origin(learner, x_validation, part.y_validation)
+        if is_main and self.budget is not None:
+            shortened = self._within(self.budget, step, learner, part, x_train, x_validation)
+            if shortened is None:
+                self.returned = f"phase '{self.before}'"
+                return
+            step = shortened
+        phase = step.phase
         augmentation = phase.augmentation and phase.augmentation.for_mirror_safe(self.data.mirror_safe)
 
         repeated = math.ceil(len(x_validation) * REPEATED_VALIDATION / phase.batch_size)
@@ -436,10 +462,6 @@ class _Run:
         rows_before = len(self.rows)
         record = EpochRecord(phase.name, self.rows, start.epoch_seconds)
         bar = Advance(self.progress, phase.name, (phase.epochs - start.epoch) * step.steps - start.batch)
-        origin = None
-        keeps_best = self.recipe.keep == "best" or (self.recipe.keep == "safe" and self.before is not None)
-        if is_main and keeps_best and self.before is not None:
-            origin = Origin.of(start.arrays) or self._origin(learner, x_validation, part.y_validation)
         watching = [
             *_plateau(phase),
             *_keep(self.recipe, is_main=is_main, keeps_best=keeps_best, origin=origin),
@@ -460,6 +482,7 @@ class _Run:
                         "epoch_seconds": record.epoch_seconds,
                         "reused_seconds": self.reused,
                         "features": sorted(self.features),
+                        "chosen": self.chosen,
                         "rows": self.rows,
                     },
                     origin=origin,
@@ -517,6 +540,45 @@ class _Run:
         if is_main:
             chosen = watching if keeps_best else []
             self._choose(phase, learner, chosen, origin, x_validation, part.y_validation)
+
+    def _within(
+        self,
+        budget: Budget,
+        step: PhasePlan,
+        learner: keras.Model,
+        part: Dataset,
+        x_train: np.ndarray,
+        x_validation: np.ndarray,
+    ) -> PhasePlan | None:
+        """Return the phase with as many epochs as the budget has time for, or None where it has for none."""
+        if not self.chosen:
+            compile_for(step, learner, self.model, part.x_train)
+            batches = training_batches(step, part, x_train, as_float=needs_floats(learner))
+            pace = time_phase(learner, self.model, batches, x_train[:TIMED_IMAGES], budget.seconds / 50)
+            chosen = choose_epochs(
+                budget.left(self.earlier),
+                pace,
+                full=step.steps,
+                validation=len(x_validation),
+                evaluated=budget.evaluated,
+                most=MOST * step.phase.epochs,
+                may_skip=self.before is not None,
+            )
+            self.chosen = {
+                **chosen,
+                "seconds_a_step": pace.step,
+                "seconds_to_begin": pace.trace,
+                "seconds_an_image_predicted": pace.image,
+            }
+            log_choice(step.phase, self.chosen, budget.seconds)
+        if not self.chosen["epochs"]:
+            return None
+        phase = replace(
+            step.phase, epochs=self.chosen["epochs"], steps_per_epoch=self.chosen["steps_per_epoch"]
+        )
+        step = replace(step, phase=phase, steps=self.chosen["steps_per_epoch"] or step.steps)
+        set_momentum(step, self.model)
+        return step
 
     def _origin(self, learner: keras.Model, images: np.ndarray, labels: np.ndarray) -> Origin:
         return Origin(
@@ -601,17 +663,22 @@ def _refuse_divergence(learner: keras.Model, rows: Sequence[dict[str, Any]], pha
 
 def training_twin(step: PhasePlan, model: keras.Model) -> keras.Model:
     """Return a model on the same weights to compile and fit, so that the user's own is left uncompiled."""
+    set_momentum(step, model)
     backbone = backbone_of(model)
-    momentum = step.batch_norm_momentum
-    if momentum is not None:
-        for layer in _leaves(backbone or model):
-            if isinstance(layer, layers.BatchNormalization):
-                layer.momentum = momentum
     if backbone is not None and step.phase.batch_norm == "inference":
         images = keras.Input(model.input_shape[1:])
         return keras.Model(images, connect(model, images, inference_statistics=True)[1])
     functional = bool(getattr(model, "inputs", None)) and bool(getattr(model, "outputs", None))
     return keras.Model(model.inputs, model.outputs) if functional else model
+
+
+def set_momentum(step: PhasePlan, model: keras.Model) -> None:
+    """Give BatchNorm the momentum of the phase; `set_for` takes it back."""
+    if step.batch_norm_momentum is None:
+        return
+    for layer in _leaves(backbone_of(model) or model):
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = step.batch_norm_momentum
 
 
 def _plateau(phase: Phase) -> list[keras.callbacks.Callback]:

@@ -273,6 +273,7 @@ def others_and_mains(name, options, *, pretrained, linear_head):
 
 OF_THE_MAIN_PHASE = {
     "epochs": 77,
+    "steps_per_epoch": 777,
     "learning_rate": 0.077,
     "augmentation": Augmentation(shift=7),
     "label_smoothing": 0.77,

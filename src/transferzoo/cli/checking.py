@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from transferzoo.findings import Finding
 
-NOT_FOR_LINT = ("out", "cache", "lint", "quiet")
+NOT_FOR_LINT = ("out", "cache", "lint", "quiet", "minutes")
 
 
 @app.command(

@@ -142,6 +142,12 @@ _PASSED_ON: dict[str, tuple[Any, Any]] = {
         str, "trainable", MODEL, "all, none, top:N, top:N%, or the beginning of layer names."
     ),
     "epochs": _passed_on(int, "epochs", TRAINING, "Of the main phase.", "-e"),
+    "steps_per_epoch": _passed_on(
+        int, "steps-per-epoch", TRAINING, "At most; each epoch with other images.", None, "all images"
+    ),
+    "minutes": _passed_on(
+        float, "minutes", TRAINING, "A run may take so long, in place of --epochs.", "-m", "no limit"
+    ),
     "batch_size": _passed_on(int, "batch-size", TRAINING, "Images a step."),
     "learning_rate": _passed_on(float, "learning-rate", TRAINING, "The highest, where it changes."),
     "warmup": _passed_on(float, "warmup", TRAINING, "Share of the steps over which the rate rises."),

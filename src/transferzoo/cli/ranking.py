@@ -14,7 +14,7 @@ from transferzoo.cli.options import prepare, sharing
 NOT_FOR_RANK = (
     *("train", "test", "head", "trainable", "recipe", "faithful", "epochs", "batch_size", "learning_rate"),
     *("warmup", "layer_decay", "weight_decay", "label_smoothing", "batch_norm", "augmentation", "mixup"),
-    *("rand_augment", "keep", "patience", "lint", "out"),
+    *("steps_per_epoch", "minutes", "rand_augment", "keep", "patience", "lint", "out"),
 )
 
 

@@ -85,7 +85,7 @@ def compare(
     "find-rate",
     epilog="Example: [bold]transferzoo find-rate mobilenet --dataset cifar10 --train 5000 --out rates[/]",
 )
-@sharing(saves_models=False, without=("learning_rate", "out", "lint"))
+@sharing(saves_models=False, without=("learning_rate", "out", "lint", "minutes"))
 def find_rate(
     name: Annotated[str, typer.Argument(help="A backbone; see: transferzoo list.")],
     lowest: Annotated[float, typer.Option("--lowest", help="Rate of the first step.")] = 1e-7,

@@ -92,6 +92,8 @@ class Phase:
     max_images : int, optional
         At most so many training images, stratified, and a fifth as many validation images: enough to
         place a head that learns on.
+    steps_per_epoch : int, optional
+        At most so many steps an epoch, each epoch with other images; all images without it.
     strengths : tuple of float
         Inverse strengths C of the penalty (scikit-learn's term) that ``"lbfgs"`` tries; validation
         accuracy chooses.
@@ -116,6 +118,7 @@ class Phase:
     label_smoothing: float = 0.0
     augmentation: Augmentation | None = None
     max_images: int | None = None
+    steps_per_epoch: int | None = None
     strengths: tuple[float, ...] = STRENGTHS
 
     def __post_init__(self) -> None:
@@ -123,6 +126,8 @@ class Phase:
         check_count("batch_size", self.batch_size, 1)
         if self.max_images is not None:
             check_count("max_images", self.max_images, 1)
+        if self.steps_per_epoch is not None:
+            check_count("steps_per_epoch", self.steps_per_epoch, 1)
         if self.trainable != "as_built":
             check_policy_form(self.trainable)
         if not isinstance(self.augmentation, Augmentation | None):

@@ -13,6 +13,7 @@ from transferzoo.recipes.phase import STRENGTHS, Phase, Plateau
 
 MAIN_PHASE_OPTIONS = (
     "epochs",
+    "steps_per_epoch",
     "learning_rate",
     "augmentation",
     "label_smoothing",
@@ -168,6 +169,8 @@ class Recipe:
             Whose own number of epochs to take.
         epochs : int
             Of the main phase.
+        steps_per_epoch : int or None
+            At most so many steps in each of them; None: as many as show all images once.
         learning_rate, label_smoothing, weight_decay, layer_decay, warmup : float
             Of the main phase.
         schedule : {"constant", "cosine", "one_cycle"}

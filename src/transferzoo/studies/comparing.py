@@ -36,6 +36,7 @@ class _Entry:
     name: str
     model: str | keras.Model
     recipe: str | Recipe
+    minutes: float | None
     options: Mapping[str, Any]
 
 
@@ -44,6 +45,7 @@ def compare(
     data: str | Path | Dataset,
     *,
     recipe: str | Recipe = "default",
+    minutes: float | None = None,
     seed: int = 0,
     seeds: Sequence[int] | None = None,
     n_jobs: int = 1,
@@ -66,6 +68,9 @@ def compare(
     data : str, Path or Dataset
         A dataset's name, a folder of class folders with photos, or a dataset.
     recipe : str or Recipe, default "default"
+    minutes : float, optional
+        How long each run may take, in place of `epochs`; see `fit_and_evaluate`. The time in which the
+        dataset is read and weights are fetched is not part of it.
     seed : int, default 0
         Of the split, where `data` is a name; and of the one run of each model.
     seeds : sequence of int, optional
@@ -108,7 +113,7 @@ def compare(
     from transferzoo.progress import choose_progress
     from transferzoo.user_callbacks import check_callbacks
 
-    entries = _entries(models, recipe, options)
+    entries = _entries(models, recipe, minutes, options)
     numbers = _seeds(seed, seeds)
     jobs = _jobs(n_jobs)
     progress = choose_progress(verbose)
@@ -207,6 +212,7 @@ def _planned(
             entry.model,
             data,
             recipe=entry.recipe,
+            minutes=entry.minutes,
             seed=seed,
             out=None,
             options=entry.options,
@@ -395,7 +401,7 @@ def _jobs(n_jobs: Any) -> int:
     return check_count("n_jobs", n_jobs, 1, "Or -1, for as many as there are cores.")
 
 
-def _entries(models: Any, recipe: Any, options: Mapping[str, Any]) -> list[_Entry]:
+def _entries(models: Any, recipe: Any, minutes: Any, options: Mapping[str, Any]) -> list[_Entry]:
     if isinstance(models, str):
         raise invalid("models", "a list of backbones' names", models, remedy=f"Pass ['{models}', …].")
     given = dict(models) if isinstance(models, Mapping) else {str(name): name for name in models}
@@ -422,6 +428,12 @@ def _entries(models: Any, recipe: Any, options: Mapping[str, Any]) -> list[_Entr
                 )
             model = own.pop("model")
         entries.append(
-            _Entry(name=name, model=model, recipe=own.pop("recipe", recipe), options={**options, **own})
+            _Entry(
+                name=name,
+                model=model,
+                recipe=own.pop("recipe", recipe),
+                minutes=own.pop("minutes", minutes),
+                options={**options, **own},
+            )
         )
     return entries

@@ -243,6 +243,7 @@ class Study:
             f"{data.get('validation', '?')} validation, {data.get('test', '?')} test images; "
             f"recipe '{recipe.get('name', '?')}'"
             + (" (faithful)" if recipe.get("faults") else "")
+            + (f", {_minutes(self.results)}" if "minutes" in first else "")
             + f", {words}"
         )
 
@@ -386,6 +387,11 @@ def _test_images(result: Result) -> Any:
     assert result.index is not None
     known = data.get("test_sha256")
     return known or json.dumps([data.get("name"), result.index.tolist(), result.y_true.tolist()])
+
+
+def _minutes(runs: Sequence[Result]) -> str:
+    given = sorted({run.settings["minutes"] for run in runs if "minutes" in run.settings})
+    return f"{' or '.join(f'{each:g}' for each in given)} minutes a run"
 
 
 def _shown(value: float, form: str) -> str:
