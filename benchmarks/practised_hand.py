@@ -5,7 +5,7 @@ this machine, so its schedule ends exactly with its time; it holds no images out
 confusion matrix and no record. It solves a logistic regression on standardised features of 5,000 images, sets
 it as the head, and fine-tunes all layers at 96 pixels: BatchNorm in inference mode, SGD at 0.01 with
 Nesterov's momentum, 5 % warm-up, a cosine, batches of 64, flips and 4-pixel crops, label smoothing 0.1. Where
-less than a minute and a half is left for that, it stays with a regression on the features of as many images as
+less than a minute and a half is left for that, it stays with a regression on features of as many images as
 it has time for.
 
 The other side is one call, `fit_and_evaluate(backbone, data, minutes=…)`, with a tenth of the images held
