@@ -34,7 +34,10 @@ CALLS = {
     "sizes.py": ((*SMALL, "--sizes", "20", "--seeds", "1", "--test", "50"), 1),
     "standardising.py": ((*SMALL, *FEW, "--sizes", "20", "40", "--seeds", "1"), 2),
     "stems.py": ((*SMALL, "--train", "100", "--test", "50", "--sizes", "32"), 2),
-    "time_to_accuracy.py": ((*DIGITS, "--train", "100", "--runs", "port:1", "default:1", "--stop"), 2),
+    "time_to_accuracy.py": (
+        (*DIGITS, "--train", "100", "--runs", "port:1", "default:1", "call+train=40+epochs=1", "--stop"),
+        3,
+    ),
 }
 
 

@@ -158,7 +158,7 @@ def test_keep_best_leaves_the_weights_at_the_end():
 
 def test_keep_best_holds_the_weights_of_the_best_epoch(unbroken):
     _, _, (kernel, _) = unbroken
-    assert kernel[0, 0] == 5 == int(np.argmax(CURVE))
+    assert kernel[0, 0] == max(np.flatnonzero(np.equal(CURVE, max(CURVE))))
 
 
 def test_without_keeping_there_are_no_best_weights():
@@ -265,3 +265,16 @@ def test_a_model_is_restored_to_the_last_bit():
     model.train_on_batch(np.ones((2, 2)), np.zeros((2, 1)))
     restore_model(other, model_arrays(model))
     assert all(map(np.array_equal, model_arrays(model).values(), model_arrays(other).values()))
+
+
+def test_of_epochs_that_are_equally_good_the_last_is_kept():
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    best = KeepBest(monitor="val_accuracy", mode="max", patience=3, restore_best_weights=True)
+    best.set_model(model)
+    best.on_train_begin()
+    for epoch, accuracy in enumerate((0.5, 0.7, 0.7, 0.6)):
+        model.set_weights([np.full((1, 1), epoch), np.zeros(1)])
+        best.on_epoch_end(epoch, {"val_accuracy": accuracy})
+    assert (best.best_epoch, best.best_weights[0].item()) == (2, 2)
+    # a tie is no progress
+    assert best.wait == 2

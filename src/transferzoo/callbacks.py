@@ -59,54 +59,55 @@ class EpochRecord(keras.callbacks.Callback):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Origin:
-    """Where a phase began: its weights, and which validation images they get right."""
+    """Where a phase began: its weights, and what they make of the validation images.
+
+    Parameters
+    ----------
+    weights : list of ndarray
+    correct : ndarray of bool, shape (n,)
+        Which validation images they get right.
+    likelihood : ndarray of float, shape (n,)
+        The logarithm of the probability that they give to the true class.
+    """
 
     weights: list[np.ndarray]
     correct: np.ndarray
-
-    @property
-    def accuracy(self) -> float:
-        """On the validation images, a fraction."""
-        return float(self.correct.mean())
+    likelihood: np.ndarray
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return it as `Progressed.arrays` holds it."""
         weights = {f"origin_{i}": value for i, value in enumerate(self.weights)}
-        return {**weights, "correct_0": self.correct}
+        return {**weights, "correct_0": self.correct, "likelihood_0": self.likelihood}
 
     @staticmethod
     def of(arrays: Mapping[str, np.ndarray]) -> Origin | None:
         """Return what `arrays` holds of it, or None."""
         if "correct_0" not in arrays:
             return None
-        return Origin(weights=_listed(arrays, "origin"), correct=arrays["correct_0"].astype(bool))
+        return Origin(
+            weights=_listed(arrays, "origin"),
+            correct=arrays["correct_0"].astype(bool),
+            likelihood=arrays["likelihood_0"],
+        )
 
 
 class KeepBest(keras.callbacks.EarlyStopping):
     """Early stopping that leaves the weights to the phase, which may take two sittings.
 
-    Where the phase began is one of the candidates, if it is given: its epoch is `BEFORE`.
-
-    Parameters
-    ----------
-    origin : Origin, optional
-    **options
-        As `keras.callbacks.EarlyStopping` takes them.
+    Of epochs that are equally good the last one is kept: a few validation images leave many so, and the
+    rate's schedule ends there.
     """
 
-    BEFORE = -1
+    best_epoch: int
 
-    def __init__(self, *, origin: Origin | None = None, **options: Any) -> None:
-        super().__init__(**options)
-        self._origin = origin
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        """Begin with the origin as the best so far."""
-        super().on_train_begin(logs)
-        if self._origin is not None:
-            self._set_monitor_op()
-            self.best, self.best_epoch = self._origin.accuracy, self.BEFORE
-            self.best_weights = list(self._origin.weights)
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Keep the epoch if it is the best so far, or as good as that."""
+        super().on_epoch_end(epoch, logs)
+        value = (logs or {}).get(self.monitor)
+        if value is not None and value == self.best and epoch != self.best_epoch:
+            self.best_epoch = epoch
+            if self.restore_best_weights:
+                self.best_weights = self.model.get_weights()
 
     def on_train_end(self, logs: Any = None) -> None:
         """Leave the weights as they are."""

@@ -264,6 +264,7 @@ def plan_run(
         recipe = settled.with_options(backbone.name, **recipe_options)
     minutes = check_minutes(minutes, recipe, recipe_options)
     data = resolve_data(data, seed=seed, progress=progress)
+    recipe = recipe.for_images(len(data.x_train))
     if isinstance(model, keras.Model):
         described = _check_model(model, data, recipe)
     else:

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import layers
+from scipy.special import logsumexp
 
 from transferzoo.budget import MOST, TIMED_IMAGES, Budget, choose_epochs, log_choice, time_phase
 from transferzoo.callbacks import (
@@ -464,7 +465,7 @@ class _Run:
         bar = Advance(self.progress, phase.name, (phase.epochs - start.epoch) * step.steps - start.batch)
         watching = [
             *_plateau(phase),
-            *_keep(self.recipe, is_main=is_main, keeps_best=keeps_best, origin=origin),
+            *_keep(self.recipe, is_main=is_main, keeps_best=keeps_best),
         ]
         theirs = [each for each in self.callbacks if is_main or not isinstance(each, RATE_CALLBACKS)]
         users = [UserCallbacks(theirs, self.model, as_returned)] if theirs else []
@@ -581,10 +582,20 @@ class _Run:
         return step
 
     def _origin(self, learner: keras.Model, images: np.ndarray, labels: np.ndarray) -> Origin:
-        return Origin(
-            weights=[np.array(value) for value in learner.get_weights()],
-            correct=_correct(learner, images, labels),
-        )
+        correct, likelihood = self._judged(learner, images, labels)
+        weights = [np.array(value) for value in learner.get_weights()]
+        return Origin(weights=weights, correct=correct, likelihood=likelihood)
+
+    def _judged(
+        self, learner: keras.Model, images: np.ndarray, labels: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return which images a classifier gets right, and the log-probability of each one's class."""
+        outputs = predict(learner, images).astype("float64")
+        if gives_probabilities(self.model, self.data.x_train):
+            outputs = np.log(np.clip(outputs, 1e-7, 1.0))
+        else:
+            outputs -= logsumexp(outputs, axis=1, keepdims=True)
+        return outputs.argmax(axis=1) == labels, outputs[np.arange(len(labels)), labels]
 
     def _choose(
         self,
@@ -599,7 +610,8 @@ class _Run:
 
         Where the phase began is the simpler model: it is returned unless the best epoch is ahead of it by
         more than one standard error of their difference on the validation images (Breiman et al. 1984,
-        Classification and Regression Trees, section 3.4.3).
+        Classification and Regression Trees, section 3.4.3), in accuracy or in log loss, and behind it by as
+        much in neither. Log loss tells two models apart on far fewer images than accuracy does.
         """
         epoch = next((each.best_epoch for each in watching if isinstance(each, KeepBest)), None)
         if epoch is None:
@@ -608,22 +620,25 @@ class _Run:
         self.returned = f"epoch {epoch + 1} of phase '{phase.name}'"
         if origin is None:
             return
-        gain = error = 0.0
-        if epoch != KeepBest.BEFORE:
-            difference = _correct(learner, images, labels).astype(float) - origin.correct
-            gain, error = float(difference.mean()), float(difference.std() / math.sqrt(len(difference)))
-        if gain <= error:
+        correct, likelihood = self._judged(learner, images, labels)
+        gain, error = _mean_and_error(correct.astype(float) - origin.correct)
+        likelier, likelier_error = _mean_and_error(likelihood - origin.likelihood)
+        ahead = gain > error or likelier > likelier_error
+        if not ahead or gain < -error or likelier < -likelier_error:
             learner.set_weights(origin.weights)
             self.returned = f"phase '{self.before}'"
             logger.warning(
                 "phase '%s' was not better than phase '%s' before it by more than one standard error "
-                "(%+.1f points on %d validation images, standard error %.1f), so the model of phase '%s' is "
-                "returned. More training images may change that; recipe='linear_probe' saves the time",
+                "(on %d validation images: accuracy %+.1f points, standard error %.1f; log loss %+.3f, "
+                "standard error %.3f), so the model of phase '%s' is returned. More training images may "
+                "change that; recipe='linear_probe' saves the time",
                 phase.name,
                 self.before,
-                100 * gain,
                 len(labels),
+                100 * gain,
                 100 * error,
+                -likelier,
+                likelier_error,
                 self.before,
             )
 
@@ -694,19 +709,16 @@ def _plateau(phase: Phase) -> list[keras.callbacks.Callback]:
     ]
 
 
-def _correct(learner: keras.Model, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return which images a classifier gets right: bool, shape (n,)."""
-    return np.asarray(predict(learner, images).argmax(axis=1) == labels)
+def _mean_and_error(differences: np.ndarray) -> tuple[float, float]:
+    """Return a mean and its standard error."""
+    return float(differences.mean()), float(differences.std() / math.sqrt(len(differences)))
 
 
-def _keep(
-    recipe: Recipe, *, is_main: bool, keeps_best: bool, origin: Origin | None = None
-) -> list[keras.callbacks.Callback]:
+def _keep(recipe: Recipe, *, is_main: bool, keeps_best: bool) -> list[keras.callbacks.Callback]:
     if not is_main or (not keeps_best and recipe.patience is None):
         return []
     return [
         KeepBest(
-            origin=origin,
             monitor="val_accuracy",
             mode="max",
             patience=recipe.patience if recipe.patience is not None else 10**9,

@@ -222,9 +222,64 @@ def test_an_epoch_that_is_better_by_more_than_a_standard_error_is_returned(run, 
     epoch = int(result.provenance["returned"].split()[1])
     rows = zip(result.history["val_accuracy"], result.history["phase"], strict=True)
     tuned = [accuracy for accuracy, phase in rows if phase == "fine_tune"]
-    assert epoch == int(np.argmax(tuned)) + 1
+    assert epoch == len(tuned) - int(np.argmax(tuned[::-1]))
     found = (result.validation_prob.argmax(axis=1) == tiny_digits.y_validation).mean()
     assert found == pytest.approx(max(tuned))
+
+
+@pytest.mark.parametrize(
+    ("right", "likelier", "kept"),
+    [
+        # accuracy alone tells nothing, log loss does
+        (0, 0.3, True),
+        (0, 0.0, False),
+        (0, -0.3, False),
+        # ahead in one and behind in the other
+        (30, -0.3, False),
+        (-30, 0.3, False),
+        (30, 0.0, True),
+    ],
+)
+def test_log_loss_tells_models_apart_where_accuracy_cannot(right, likelier, kept):
+    from types import SimpleNamespace
+
+    from transferzoo.callbacks import KeepBest, Origin
+    from transferzoo.training import _Run
+
+    generator = np.random.default_rng(0)
+    n = 200
+    before = np.arange(n) < 100
+    after = before.copy()
+    # ten images fall each way, and `right` more turn right or wrong
+    after[90:110] = ~after[90:110]
+    after[110 : 110 + max(0, right)] = True
+    after[: max(0, -right)] = False
+    noise = generator.normal(0, 0.5, n)
+    learner = SimpleNamespace(set_weights=lambda weights: setattr(learner, "weights", weights), weights=None)
+    run = SimpleNamespace(
+        before="probe",
+        returned="",
+        _judged=lambda *given: (after, likelier + noise - noise.mean() - 1),
+    )
+    best = KeepBest(monitor="val_accuracy", mode="max")
+    best.best_epoch = 2
+    origin = Origin(weights=["first"], correct=before, likelihood=np.full(n, -1.0))
+    _Run._choose(run, tz.Phase(name="tune", learning_rate=0.1), learner, [best], origin, None, np.zeros(n))
+    assert run.returned == ("epoch 3 of phase 'tune'" if kept else "phase 'probe'")
+    assert (learner.weights is None) == kept
+
+
+@pytest.mark.parametrize(
+    ("images", "epochs"), [(10, 16), (1000, 16), (1500, 11), (2000, 8), (2049, 8), (45_000, 8)]
+)
+def test_few_images_get_more_epochs_and_no_more_than_twice_as_many(images, epochs):
+    recipe = tz.recipe_info("default").for_model(pretrained=True).for_images(images)
+    assert recipe.phases[-1].epochs == epochs
+    assert recipe.phases[-1].least_steps is None
+
+
+def test_epochs_that_are_asked_for_are_those_that_run(run):
+    assert run("default", epochs=2).history["phase"] == ["probe", "fine_tune", "fine_tune"]
 
 
 def test_a_phase_that_diverges_gives_the_head_before_it(run, published, caplog):
@@ -303,6 +358,8 @@ def test_an_option_reaches_the_main_phase_and_only_that(name, pretrained, linear
     assert others[0] == others[1]
     # a schedule takes the place of a plateau
     gone = {"plateau": None} if option == "schedule" else {}
+    # and a number of epochs that of a number of steps
+    gone |= {"least_steps": None} if option == "epochs" else {}
     assert changed == dataclasses.replace(plain, **{option: value}, **gone)
 
 

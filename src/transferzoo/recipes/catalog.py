@@ -77,6 +77,7 @@ RECIPES.register(
                 name="fine_tune",
                 when="pretrained",
                 epochs=8,
+                least_steps=256,
                 batch_norm="train",
                 optimizer="adamw",
                 learning_rate=5e-4,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from transferzoo.data.augmentation import Augmentation
@@ -94,6 +94,9 @@ class Phase:
         place a head that learns on.
     steps_per_epoch : int, optional
         At most so many steps an epoch, each epoch with other images; all images without it.
+    least_steps : int, optional
+        Where `epochs` have fewer steps than this, epochs are added, up to twice their number: a few hundred
+        images make few steps an epoch.
     strengths : tuple of float
         Inverse strengths C of the penalty (scikit-learn's term) that ``"lbfgs"`` tries; validation
         accuracy chooses.
@@ -119,6 +122,7 @@ class Phase:
     augmentation: Augmentation | None = None
     max_images: int | None = None
     steps_per_epoch: int | None = None
+    least_steps: int | None = None
     strengths: tuple[float, ...] = STRENGTHS
 
     def __post_init__(self) -> None:
@@ -128,6 +132,8 @@ class Phase:
             check_count("max_images", self.max_images, 1)
         if self.steps_per_epoch is not None:
             check_count("steps_per_epoch", self.steps_per_epoch, 1)
+        if self.least_steps is not None:
+            check_count("least_steps", self.least_steps, 1)
         if self.trainable != "as_built":
             check_policy_form(self.trainable)
         if not isinstance(self.augmentation, Augmentation | None):
@@ -171,6 +177,15 @@ class Phase:
             raise invalid("strengths", "one or more numbers above 0", self.strengths)
         for strength in self.strengths:
             _check_number("strengths", strength, "numbers above 0", lambda v: v > 0)
+
+    def for_images(self, images: int) -> Phase:
+        """Return the phase with the epochs that so many training images need."""
+        if self.least_steps is None:
+            return self
+        steps = -(-min(images, self.max_images or images) // self.batch_size)
+        needed = -(-self.least_steps // min(steps, self.steps_per_epoch or steps))
+        epochs = max(self.epochs, min(needed, 2 * self.epochs))
+        return replace(self, epochs=epochs, least_steps=None)
 
     def applies(self, *, pretrained: bool, linear_head: bool) -> bool:
         """Tell whether the phase is for such a model."""

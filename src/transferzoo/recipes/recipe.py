@@ -160,6 +160,10 @@ class Recipe:
         # what they were for is settled: the last one is the main one now
         return replace(self, phases=tuple(replace(phase, when="always", heads="any") for phase in phases))
 
+    def for_images(self, images: int) -> Recipe:
+        """Return the recipe with the epochs that so many training images need; see `Phase.least_steps`."""
+        return replace(self, phases=tuple(phase.for_images(images) for phase in self.phases))
+
     def with_options(self, backbone: str | None = None, **options: Any) -> Recipe:
         """Return the recipe for a backbone, with a caller's options in place.
 
@@ -209,6 +213,7 @@ class Recipe:
             main["plateau"] = None
         if "epochs" in main:
             check_count("epochs", main["epochs"], 1)
+            main["least_steps"] = None
         elif backbone in self.epochs:
             main["epochs"] = self.epochs[str(backbone)]
         added = {name: options[name] for name in AUGMENTATION_OPTIONS if name in options}
