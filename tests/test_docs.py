@@ -147,7 +147,7 @@ def test_the_ten_line_example_is_no_longer_than_that():
 UNUSED = {
     "lbfgs": {
         *("epochs", "learning_rate", "batch_norm", "momentum", "nesterov", "weight_decay", "layer_decay"),
-        *("schedule", "warmup", "plateau", "batch_size", "label_smoothing", "augmentation"),
+        *("schedule", "warmup", "plateau", "clip_norm", "batch_size", "label_smoothing", "augmentation"),
     },
     "adamw": {"momentum", "nesterov", "strengths"},
     "sgd": {"strengths"},

@@ -503,3 +503,21 @@ def test_a_model_is_in_its_own_coordinates_after_an_interruption(tiny, tiny_weig
         tz.fit_and_evaluate(model, tiny_digits, recipe="head", callbacks=[Interrupt()])
     after = model.predict(tiny_digits.x_test[:8].astype("float32"), verbose=0)
     np.testing.assert_allclose(after, before, rtol=1e-3, atol=1e-5)
+
+
+def test_steps_are_shortened_to_the_norm_that_the_phase_sets():
+    kernels = {}
+    for norm in (None, 0.5):
+        phase = Phase(name="a", learning_rate=1.0, momentum=0, clip_norm=norm)
+        variable = keras.Variable(np.zeros(2, "float32"))
+        optimizer = make_optimizer(phase, 10)
+        optimizer.apply([keras.ops.convert_to_tensor([3.0, 4.0])], [variable])
+        kernels[norm] = keras.ops.convert_to_numpy(variable)
+    np.testing.assert_allclose(kernels[None], [-3, -4])
+    np.testing.assert_allclose(kernels[0.5], [-0.3, -0.4], rtol=1e-6)
+
+
+@pytest.mark.parametrize("norm", [0, -1, "1"])
+def test_a_norm_is_a_number_above_nothing(norm):
+    with pytest.raises(InvalidInputError, match="clip_norm must be a number above 0, or None"):
+        Phase(name="a", learning_rate=1.0, clip_norm=norm)

@@ -34,6 +34,8 @@ def make_optimizer(
     elif phase.schedule == "one_cycle":
         rate = OneCycle(phase.learning_rate or 0.0, warmup, total)
     arguments: dict[str, Any] = {"learning_rate": rate, "weight_decay": phase.weight_decay or None}
+    if phase.clip_norm is not None:
+        arguments["global_clipnorm"] = float(phase.clip_norm)
     kind = keras.optimizers.SGD
     if phase.optimizer == "adamw":
         kind = keras.optimizers.AdamW

@@ -15,6 +15,7 @@ from transferzoo.errors import InvalidInputError, UnknownOptionError
 from transferzoo.models import backbone_of, head_of
 from transferzoo.prediction import predict
 from transferzoo.recipes.recipe import MAIN_PHASE_OPTIONS, OPTIONS, Recipe
+from transferzoo.runs import plan_run
 
 NAMES = tz.list_recipes()
 # a head that is solved has no use for what belongs to epochs
@@ -181,7 +182,7 @@ def test_from_scratch_leaves_alexnet_its_own_stem(name, stem):
 
 
 def test_the_callers_stem_goes_before_the_recipes(tiny, tiny_digits):
-    settings = tz.runs.plan_run(
+    settings = plan_run(
         tiny, tiny_digits, recipe="from_scratch", seed=0, out=None, options={"stem": "original"}
     ).settings
     assert settings["model"]["stem"] == "original"

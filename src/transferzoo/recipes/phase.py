@@ -77,6 +77,9 @@ class Phase:
         Layer-wise rate decay, in (0, 1]: the rate of a backbone layer with `k` layers of kernels between
         it and the head, its own included, is ``learning_rate * layer_decay**k`` (Howard and Ruder 2018,
         arXiv:1801.06146; Clark et al. 2020, arXiv:2003.10555). The head has the full rate.
+    clip_norm : float, optional
+        A step whose gradients are longer than this, all together, is shortened to it (Pascanu, Mikolov,
+        Bengio 2013, arXiv:1211.5063, section 3.2).
     schedule : {"constant", "cosine", "one_cycle"}, default "constant"
         ``"cosine"`` falls to 0 along half a cosine; ``"one_cycle"`` along a line, as it rose (Smith and
         Topin 2018, arXiv:1708.07120, the momentum left alone).
@@ -114,6 +117,7 @@ class Phase:
     nesterov: bool = False
     weight_decay: float = 0.0
     layer_decay: float = 1.0
+    clip_norm: float | None = None
     schedule: str = "constant"
     warmup: float = 0.0
     plateau: Plateau | None = None
@@ -161,6 +165,8 @@ class Phase:
         _check_number("label_smoothing", self.label_smoothing, "a number from 0 to below 1", lambda v: v < 1)
         _check_number("weight_decay", self.weight_decay, "a number of 0 or more", lambda v: True)
         _check_number("layer_decay", self.layer_decay, "a number above 0, at most 1", lambda v: 0 < v <= 1)
+        if self.clip_norm is not None:
+            _check_number("clip_norm", self.clip_norm, "a number above 0, or None", lambda v: v > 0)
         _check_number("momentum", self.momentum, "a number from 0 to below 1", lambda v: v < 1)
         _check_number("warmup", self.warmup, "a number from 0 to below 1", lambda v: v < 1)
         if self.plateau is not None and self.schedule != "constant":
