@@ -437,26 +437,26 @@ def test_the_command_line_lists_what_is_kept(filled):
     _, first, second, total = done.stdout.splitlines()
     assert first.split()[:5] == ["mobilenet,", "at", "96×96,", "features,", "averaged"]
     assert first.split()[5:7] == ["1,000", "8"]
-    assert re.search(r" 31\.\d KiB +\d{4}-\d\d-\d\d \d\d:\d\d$", first.rstrip())
+    assert re.search(r" 32\.\d kB +\d{4}-\d\d-\d\d \d\d:\d\d$", first.rstrip())
     assert second.split()[0] == "?"
-    assert re.sub(r"63\.\d", "63", total) == f"2 kept, 63 KiB of at most 4.0 GiB, in {filled / 'features'}"
+    assert re.sub(r"64\.\d", "64", total) == f"2 kept, 64 kB of at most 4 GB, in {filled / 'features'}"
 
 
 def test_the_command_line_lists_an_empty_cache(tmp_path):
     done = command("list", cache=tmp_path)
-    assert done.stdout == f"0 kept, 0 bytes of at most 4.0 GiB, in {tmp_path / 'features'}\n"
+    assert done.stdout == f"0 kept, 0 B of at most 4 GB, in {tmp_path / 'features'}\n"
 
 
 def test_the_command_line_clears_what_is_old(filled):
     done = command("clear", "--older-than", "30", cache=filled)
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.sub(r"31\.\d", "31", done.stdout) == f"Freed 31 KiB; 1 kept, in {filled / 'features'}\n"
+    assert re.sub(r"32\.\d", "32", done.stdout) == f"Freed 32 kB; 1 kept, in {filled / 'features'}\n"
 
 
 def test_the_command_line_clears_everything_without_asking_where_nobody_can_answer(filled):
     done = command("clear", cache=filled)
     assert done.returncode == 0
-    assert re.match(r"Freed 63\.\d KiB; 0 kept, in ", done.stdout)
+    assert re.match(r"Freed 64\.\d kB; 0 kept, in ", done.stdout)
     assert FeatureStore(filled / "features").entries() == []
 
 

@@ -29,7 +29,7 @@ from transferzoo.version import __version__
 logger = logging.getLogger("transferzoo.feature_store")
 
 FORMAT = 1
-DEFAULT_MAX_BYTES = 4 * 2**30
+DEFAULT_MAX_BYTES = 4 * 10**9
 FEATURES = "features.npy"
 ENTRY = "entry.json"
 LOCKS = ".locks"
@@ -99,7 +99,7 @@ class FeatureStore:
     folder : str or Path, optional
         Where entries are kept. By default ``$TRANSFERZOO_CACHE/features``, else
         ``$KERAS_HOME/transferzoo/features`` (``~/.keras/transferzoo/features``).
-    max_bytes : int, default 4 GiB
+    max_bytes : int, default 4 GB (4 * 10**9)
         What all entries may take together. The entry unused for longest gives way to a new one; an entry
         above the bound is computed, used and not kept.
 
@@ -123,7 +123,7 @@ class FeatureStore:
 
     def __init__(self, folder: str | Path | None = None, *, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
         self.folder = Path(folder).expanduser() if folder is not None else features_folder()
-        self.max_bytes = check_count("max_bytes", max_bytes, 0, "It is a number of bytes, such as 2**30.")
+        self.max_bytes = check_count("max_bytes", max_bytes, 0, "It is a number of bytes, such as 10**9.")
 
     def __repr__(self) -> str:
         return f"FeatureStore({str(self.folder)!r}, max_bytes={self.max_bytes})"

@@ -87,29 +87,27 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
 def _layerwise(kind: Any) -> Any:
     # keras.optimizers.MultiOptimizer would need an optimizer a layer, and hides the rate from callbacks
     class Layerwise(kind):
+        """Takes each variable's own share of the step that `kind` would take, weight decay included."""
+
         def __init__(self, factors: list[float], **arguments: Any) -> None:
             super().__init__(**arguments)
             self._factors = factors
+            self._moved: list[Any] = []
 
-        def _apply_weight_decay(self, variables: list[Any]) -> None:
-            """Leave it to `update_step`, which knows each variable's rate."""
+        def build(self, variables: Any) -> None:
+            self._moved = list(variables)
+            super().build(variables)
 
-        def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-            rate = learning_rate * self._factors[self._get_variable_index(variable)]
-            if self.weight_decay is not None and self._use_weight_decay(variable):
-                share = keras.ops.cast(rate * self.weight_decay, variable.dtype)
-                self.assign_sub(variable, variable * share)
-            super().update_step(gradient, variable, rate)
-
-        def _backend_update_step(
-            self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any
-        ) -> None:
-            if keras.backend.backend() != "torch":
-                super()._backend_update_step(grads, trainable_variables, learning_rate)
-                return
-            # on torch Keras updates all variables at once, with one rate
-            for gradient, variable in zip(grads, trainable_variables, strict=True):
-                self.update_step(gradient, variable, learning_rate)
+        def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
+            if trainable_variables is not None and not self.built:
+                self.build(list(trainable_variables))
+            slower = [pair for pair in zip(self._moved, self._factors, strict=True) if pair[1] != 1]
+            # torch changes a variable's tensor in place
+            before = [keras.ops.copy(variable) for variable, _ in slower]
+            result = super().apply(grads, trainable_variables)
+            for (variable, factor), old in zip(slower, before, strict=True):
+                variable.assign(old + factor * (variable - old))
+            return result
 
     Layerwise.__name__ = kind.__name__
     return Layerwise

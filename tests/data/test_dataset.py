@@ -183,7 +183,7 @@ def test_the_summary_shows_each_split_and_class():
     data = from_arrays(images(100), labels(100), class_names=["ant", "bee", "cat", "dog"], source="a walk")
     text = str(data)
     assert text == data.summary()
-    for part in ("4 classes", "4×5×3", "a walk", "(64, 4, 5, 3)", "uint8", "int64", "0 to 255", "MiB", "ant"):
+    for part in ("4 classes", "4×5×3", "a walk", "(64, 4, 5, 3)", "uint8", "int64", "0 to 255", " kB", "ant"):
         assert part in text
     assert [line.split()[1:] for line in text.splitlines() if line.startswith("bee")] == [["16", "4", "5"]]
 

@@ -57,7 +57,7 @@ def test_the_table_has_the_best_accuracy_first(study):
 
 def test_the_table_shows_what_each_run_cost_with_units(study):
     _, rows = study.table()
-    assert rows[0][3:] == ["1.23 M", "0.569", "4.9 MB", "12 s", "7.5 ms"]
+    assert rows[0][3:] == ["1.23 M", "569 M", "4.94 MB", "12 s", "7.5 ms"]
 
 
 def test_the_text_ends_with_what_was_compared_and_on_what(study):

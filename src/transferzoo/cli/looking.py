@@ -11,6 +11,7 @@ import typer
 from transferzoo.cli import output
 from transferzoo.cli.app import app
 from transferzoo.errors import invalid, unknown_name
+from transferzoo.metrics import bytes_in_words
 
 cache = typer.Typer(
     name="cache",
@@ -112,14 +113,14 @@ def cache_list() -> None:
             ", ".join(word for word in words if word),
             f"{entry.shape[0]:,}",
             "×".join(map(str, entry.shape[1:])),
-            output.size(entry.size_bytes),
+            bytes_in_words(entry.size_bytes),
             f"{entry.last_used.astimezone():%Y-%m-%d %H:%M}",
         )
     if entries:
         output.console().print(table)
     total = sum(entry.size_bytes for entry in entries)
-    most = output.size(store.max_bytes)
-    print(f"{len(entries)} kept, {output.size(total)} of at most {most}, in {store.folder}")
+    most = bytes_in_words(store.max_bytes)
+    print(f"{len(entries)} kept, {bytes_in_words(total)} of at most {most}, in {store.folder}")
 
 
 @cache.command("clear", epilog="Example: [bold]transferzoo cache clear --older-than 30[/]")
@@ -140,4 +141,4 @@ def cache_clear(
             print("Nothing was deleted.")
             return
     freed = store.clear(older_than_days=older_than)
-    print(f"Freed {output.size(freed)}; {len(store.entries())} kept, in {store.folder}")
+    print(f"Freed {bytes_in_words(freed)}; {len(store.entries())} kept, in {store.folder}")

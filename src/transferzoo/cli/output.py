@@ -28,15 +28,6 @@ def table(*columns: str) -> Table:
     return made
 
 
-def size(count: float) -> str:
-    """Return bytes in words."""
-    for unit in ("bytes", "KiB", "MiB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}" if unit != "bytes" else f"{count} bytes"
-        count /= 1024
-    return f"{count:,.1f} GiB"
-
-
 def facts(rows: dict[str, str]) -> Table:
     """Return a table of names and what is known; what is empty is left out."""
     table = Table(box=None, show_header=False, pad_edge=False)

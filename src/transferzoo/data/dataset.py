@@ -27,6 +27,7 @@ from transferzoo.data.splits import (
     subset_count,
 )
 from transferzoo.errors import check_count, invalid
+from transferzoo.metrics import bytes_in_words
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -166,7 +167,7 @@ class Dataset:
         rows: list[tuple[str, ...]] = [("split", "shape", "dtype", "labels", "pixels", "memory")]
         for split, (x, y) in self.splits.items():
             pixels = f"{x.min():g} to {x.max():g}"
-            memory = f"{(x.nbytes + y.nbytes) / 2**20:,.1f} MiB"
+            memory = bytes_in_words(x.nbytes + y.nbytes)
             rows.append((split, str(x.shape), str(x.dtype), str(y.dtype), pixels, memory))
         counts = self.class_counts
         per_class: list[tuple[str, ...]]

@@ -10,16 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transferzoo.errors import invalid
+from transferzoo.metrics import less_is_better, metric_title, readable
 from transferzoo.plots.axes import (
     BLUE,
     CHARACTER,
     GREY,
     finite_number,
     format_axis,
-    less_is_better,
-    metric_title,
     new_axes,
-    readable,
 )
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ import numpy as np
 
 from transferzoo import statistics
 from transferzoo.errors import InvalidInputError, RecordError, invalid, unknown_name
+from transferzoo.metrics import readable
 from transferzoo.results import Result, is_run
 from transferzoo.studies.choosing import Choice, choose
 from transferzoo.studies.conditions import condition_key, unlike_conditions
@@ -170,7 +171,7 @@ class Study:
         """Return the comparison as a header and rows of text, best accuracy first."""
         summary = self.summary()
         several = any(row["runs"] > 1 for row in summary)
-        header = ["model", "accuracy", "95 % interval", "parameters", "GMAC", "size", "training", "latency"]
+        header = ["model", "accuracy", "95 % interval", "parameters", "MACs", "size", "training", "latency"]
         if several:
             header.insert(1, "runs")
         rows = []
@@ -179,9 +180,9 @@ class Study:
                 row["model"],
                 _shown(row["accuracy"], "{:.1%}"),
                 _between(row["accuracy_low"], row["accuracy_high"]),
-                _shown(row.get("parameters", math.nan) / 1e6, "{:,.2f} M"),
-                _shown(row.get("macs", math.nan) / 1e9, "{:.3g}"),
-                _shown(row.get("size_bytes", math.nan) / 1e6, "{:,.1f} MB"),
+                readable("parameters", row.get("parameters", math.nan)),
+                readable("macs", row.get("macs", math.nan)),
+                readable("size_bytes", row.get("size_bytes", math.nan)),
                 _shown(row.get("train_seconds", math.nan), "{:,.0f} s") + ("*" if _reused(row) else ""),
                 _shown(row.get("latency_ms", math.nan), "{:,.1f} ms"),
             ]
