@@ -5,9 +5,11 @@ the same test images. The table shows the mean difference with its 95 % interval
 and how often each phase of the default was returned.
 
     python benchmarks/sizes.py --sizes 25 50 100 300 1000 --seeds 5
+    python benchmarks/sizes.py --sizes 5000 --add earlier.json --out sizes.png
     python benchmarks/sizes.py --dataset ./photos --sizes 25 100 --image-size 224 --out sizes.png
 """
 
+import json
 import statistics
 from pathlib import Path
 
@@ -89,6 +91,9 @@ def main():
     made.add_argument("--sizes", type=int, nargs="+", default=[25, 50, 100, 300, 1000, 5000])
     made.add_argument("--seeds", type=int, default=5, help="(default 5)")
     made.add_argument("--image-size", type=int, default=None, help="(default the backbone's)")
+    made.add_argument(
+        "--add", type=Path, default=None, metavar="FILE", help="show the sizes of an earlier --json file too"
+    )
     made.add_argument("--out", type=Path, default=None, help="picture to draw")
     options = made.parse_args()
     import keras
@@ -113,8 +118,11 @@ def main():
                 )
                 keras.backend.clear_session()
             write_json(options.json, {"setting": setting, "runs": found})
+    if options.add is not None:
+        earlier = json.loads(options.add.read_text(encoding="utf-8"))["runs"]
+        found |= {int(size): runs for size, runs in earlier.items() if int(size) not in found}
     rows = []
-    for size, runs in found.items():
+    for size, runs in sorted(found.items()):
         pairs = list(zip(runs["default"], runs["linear_probe"], strict=True))
         mean, low, high = interval([100 * (mine["accuracy"] - probe["accuracy"]) for mine, probe in pairs])
         kept = sum("fine_tune" in mine["returned"] or "scratch" in mine["returned"] for mine, _ in pairs)

@@ -43,7 +43,7 @@ from transferzoo.prediction import (
 from transferzoo.progress import Progress
 from transferzoo.recipes.phase import Phase
 from transferzoo.recipes.recipe import Recipe
-from transferzoo.solving import StandardisedHead, has_linear_head, solve_head
+from transferzoo.solving import FEW_VALIDATION, StandardisedHead, has_linear_head, solve_head
 from transferzoo.user_callbacks import RATE_CALLBACKS, UserCallbacks, check_callbacks
 
 logger = logging.getLogger("transferzoo")
@@ -608,10 +608,11 @@ class _Run:
     ) -> None:
         """Settle which weights the run returns, and say so.
 
-        Where the phase began is the simpler model: it is returned unless the best epoch is ahead of it by
-        more than one standard error of their difference on the validation images (Breiman et al. 1984,
-        Classification and Regression Trees, section 3.4.3), in accuracy or in log loss, and behind it by as
-        much in neither. Log loss tells two models apart on far fewer images than accuracy does.
+        The best epoch is returned if its validation accuracy is higher than where the phase began; of two
+        equal ones the lower log loss decides. Under 100 validation images decide little. There the phase
+        before, the simpler model, is returned unless the epoch is ahead of it by more than one standard error
+        of their difference (Breiman et al. 1984, Classification and Regression Trees, section 3.4.3), in
+        accuracy or in log loss, and behind it by as much in neither.
         """
         epoch = next((each.best_epoch for each in watching if isinstance(each, KeepBest)), None)
         if epoch is None:
@@ -623,12 +624,16 @@ class _Run:
         correct, likelihood = self._judged(learner, images, labels)
         gain, error = _mean_and_error(correct.astype(float) - origin.correct)
         likelier, likelier_error = _mean_and_error(likelihood - origin.likelihood)
-        ahead = gain > error or likelier > likelier_error
-        if not ahead or gain < -error or likelier < -likelier_error:
+        if len(labels) < FEW_VALIDATION:
+            better = gain > error or likelier > likelier_error
+            better = better and gain >= -error and likelier >= -likelier_error
+        else:
+            better = (gain, likelier) > (0.0, 0.0)
+        if not better:
             learner.set_weights(origin.weights)
             self.returned = f"phase '{self.before}'"
             logger.warning(
-                "phase '%s' was not better than phase '%s' before it by more than one standard error "
+                "phase '%s' was not better than phase '%s' before it "
                 "(on %d validation images: accuracy %+.1f points, standard error %.1f; log loss %+.3f, "
                 "standard error %.3f), so the model of phase '%s' is returned. More training images may "
                 "change that; recipe='linear_probe' saves the time",

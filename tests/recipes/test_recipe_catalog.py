@@ -229,31 +229,37 @@ def test_an_epoch_that_is_better_by_more_than_a_standard_error_is_returned(run, 
 
 
 @pytest.mark.parametrize(
-    ("right", "likelier", "kept"),
+    ("n", "right", "likelier", "kept"),
     [
         # accuracy alone tells nothing, log loss does
-        (0, 0.3, True),
-        (0, 0.0, False),
-        (0, -0.3, False),
+        (80, 0, 0.3, True),
+        (80, 0, 0.0, False),
+        (80, 0, -0.3, False),
+        (80, 1, 0.0, False),
         # ahead in one and behind in the other
-        (30, -0.3, False),
-        (-30, 0.3, False),
-        (30, 0.0, True),
+        (80, 20, -0.3, False),
+        (80, -20, 0.3, False),
+        (80, 20, 0.0, True),
+        # enough images: the better one
+        (200, 1, -0.3, True),
+        (200, 0, 0.1, True),
+        (200, 0, -0.1, False),
+        (200, -1, 0.3, False),
     ],
 )
-def test_log_loss_tells_models_apart_where_accuracy_cannot(right, likelier, kept):
+def test_which_of_head_and_best_epoch_is_returned(n, right, likelier, kept):
     from types import SimpleNamespace
 
     from transferzoo.callbacks import KeepBest, Origin
     from transferzoo.training import _Run
 
     generator = np.random.default_rng(0)
-    n = 200
-    before = np.arange(n) < 100
+    half = n // 2
+    before = np.arange(n) < half
     after = before.copy()
     # ten images fall each way, and `right` more turn right or wrong
-    after[90:110] = ~after[90:110]
-    after[110 : 110 + max(0, right)] = True
+    after[half - 10 : half + 10] = ~after[half - 10 : half + 10]
+    after[half + 10 : half + 10 + max(0, right)] = True
     after[: max(0, -right)] = False
     noise = generator.normal(0, 0.5, n)
     learner = SimpleNamespace(set_weights=lambda weights: setattr(learner, "weights", weights), weights=None)

@@ -48,7 +48,8 @@ class Recipe:
     keep : {"best", "last", "safe"}, default "last"
         Whether the epoch with the best validation accuracy gives the weights, or the last one. With
         ``"best"`` the model as it was before the main phase is a candidate too, if another phase trained it,
-        and is returned unless the best epoch is ahead of it by more than one standard error. ``"safe"`` is
+        and is returned unless the best epoch is ahead of it; with fewer than 100 validation images, by more
+        than one standard error. ``"safe"`` is
         ``"best"`` after such a phase, and ``"last"`` without one.
     patience : int, optional
         Stop after so many epochs without a better validation accuracy.
