@@ -100,7 +100,7 @@ def measure(cell, steps):
     from reporting import machine
 
     import transferzoo as tz
-    from transferzoo.prediction import compiles_with_xla
+    from transferzoo.models.prediction import compiles_with_xla
 
     keras.mixed_precision.set_global_policy(cell.policy)
     keras.backend.set_image_data_format(cell.layout)

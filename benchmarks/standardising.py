@@ -23,7 +23,7 @@ def with_floor(floor):
     """Return the library's function of moments, with another floor; None leaves it as it is."""
     import numpy as np
 
-    from transferzoo import solving
+    from transferzoo.training import linear_head as solving
 
     if floor is None:
         return solving._moments
@@ -48,9 +48,9 @@ def main():
     import numpy as np
 
     import transferzoo as tz
-    from transferzoo import solving
     from transferzoo.data.splits import stratified_indices
     from transferzoo.recipes.phase import STRENGTHS
+    from transferzoo.training import linear_head as solving
 
     data = load(options)
     model = tz.build(

@@ -39,8 +39,8 @@ def probe(options, data, image_size, told):
     from sklearn.preprocessing import StandardScaler
 
     import transferzoo as tz
-    from transferzoo.features import split_at_features
-    from transferzoo.prediction import predict
+    from transferzoo.features.extract import split_at_features
+    from transferzoo.models.prediction import predict
 
     model = tz.build(
         options.backbone,

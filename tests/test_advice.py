@@ -5,8 +5,8 @@ import pytest
 from keras import layers
 
 import transferzoo as tz
-from transferzoo.advice import lint
 from transferzoo.errors import InvalidInputError, UnknownNameError, UnknownOptionError
+from transferzoo.linting.advice import lint
 
 
 def codes(findings):

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import transferzoo as tz
-from transferzoo.budget import Budget, Pace, choose_epochs, time_phase
 from transferzoo.data.batches import Batches
 from transferzoo.errors import InvalidInputError, UnknownOptionError
+from transferzoo.training.budget import Budget, Pace, choose_epochs, time_phase
 
 PACE = Pace(step=0.1, trace=3.0, image=0.001, predict_trace=0.5)
 SIZES = {"full": 700, "validation": 5000, "evaluated": 15_000, "most": 40}
@@ -213,7 +213,7 @@ RUN = textwrap.dedent(
     sys.path.insert(0, {tests!r})
     from conftest import make_tiny
     import transferzoo as tz
-    from transferzoo import checkpoints
+    from transferzoo.training import checkpoints
 
     out, point, options = sys.argv[1], int(sys.argv[2]), eval(sys.argv[3])
     checkpoints.INTERVAL = 0.0

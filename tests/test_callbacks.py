@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from transferzoo.callbacks import (
+from transferzoo.training.callbacks import (
     EpochRecord,
     KeepBest,
     best_weights,

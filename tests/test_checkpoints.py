@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import transferzoo as tz
-from transferzoo.checkpoints import CHECKPOINT, Checkpoints, Progressed, read_unfinished
 from transferzoo.errors import OutputExistsError, RecordError
+from transferzoo.training.checkpoints import CHECKPOINT, Checkpoints, Progressed, read_unfinished
 
 # a real run: a head solved on cached features, then dropout, augmentation, mixup, AdamW with a rate for each
 # layer, a plateau, early stopping, and batches that do not divide the images evenly
@@ -23,7 +23,7 @@ RUN = textwrap.dedent(
     import os, signal, sys
     import numpy as np
     import transferzoo as tz
-    from transferzoo import checkpoints
+    from transferzoo.training import checkpoints
     sys.path.insert(0, {tests!r})
     from conftest import make_tiny
 
@@ -271,7 +271,7 @@ def test_it_is_time_to_save_once_a_minute_has_passed(tmp_path, monkeypatch):
 def test_a_run_killed_after_its_last_phase_still_knows_what_it_returned(
     tiny, tiny_weights, tiny_digits, tmp_path, monkeypatch
 ):
-    from transferzoo.results import Result
+    from transferzoo.results.result import Result
 
     given = {"weights": tiny_weights, "image_size": "input", "epochs": 1, "verbose": False, "lint": False}
 

@@ -10,7 +10,7 @@ import pytest
 from keras import layers
 
 import transferzoo as tz
-from transferzoo.checks import CODES, findings_between, findings_for, log_findings
+from transferzoo.linting.checks import CODES, findings_between, findings_for, log_findings
 from transferzoo.runs import plan_run
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "lint.md"
@@ -540,7 +540,7 @@ def test_looking_changes_neither_generators_nor_the_model(tiny, data):
 
 
 def test_the_data_are_looked_at_once_for_all_runs(tiny, data, monkeypatch):
-    from transferzoo import data_checks
+    from transferzoo.linting import data_checks
 
     first = findings_for(planned(tiny, data.subset(test=90), weights=None))
     monkeypatch.setattr(data_checks, "image_hashes", None)

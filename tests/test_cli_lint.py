@@ -39,7 +39,7 @@ def test_an_error_is_exit_code_1(run, tiny, tiny_weights):
 
 
 def test_json_is_what_the_library_returns(run, digits):
-    from transferzoo.advice import lint
+    from transferzoo.linting.advice import lint
 
     code, out, _ = run(*digits, "--train", "100", "--json")
     data = tz.load_dataset("digits").subset(train=100, seed=0)
@@ -48,7 +48,7 @@ def test_json_is_what_the_library_returns(run, digits):
 
 
 def test_nothing_found_is_said(run, digits, monkeypatch):
-    monkeypatch.setattr("transferzoo.advice.lint", lambda *args, **options: [])
+    monkeypatch.setattr("transferzoo.linting.advice.lint", lambda *args, **options: [])
     assert run(*digits) == (0, "Nothing found.\n", "")
     assert run(*digits, "--json") == (0, "[]\n", "")
 

@@ -10,7 +10,7 @@ import pytest
 import transferzoo as tz
 import transferzoo.cli.records
 from transferzoo import cli
-from transferzoo.results import Result
+from transferzoo.results.result import Result
 
 
 @pytest.fixture

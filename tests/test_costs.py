@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import transferzoo as tz
-from transferzoo import costs
-from transferzoo.costs import (
+from transferzoo.costs import measure as costs
+from transferzoo.costs.measure import (
     PeakMemory,
     count_parameters,
     measure_costs,

@@ -8,10 +8,10 @@ import pytest
 from statsmodels.stats.contingency_tables import mcnemar
 
 import transferzoo as tz
-from transferzoo.differences import diff, differing
 from transferzoo.errors import InvalidInputError, RecordError
-from transferzoo.pairing import dataset_of
-from transferzoo.results import Result
+from transferzoo.results.differences import diff, differing
+from transferzoo.results.pairing import dataset_of
+from transferzoo.results.result import Result
 
 DIGITS = [{"load_dataset": {"name": "digits", "validation": 0.2, "seed": 0}}]
 

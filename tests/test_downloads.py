@@ -3,10 +3,10 @@ import logging
 
 import pytest
 
-from transferzoo import downloads
-from transferzoo.downloads import download
 from transferzoo.errors import DownloadError
-from transferzoo.progress import Progress, Task
+from transferzoo.ground.progress import Progress, Task
+from transferzoo.ground.storage import downloads
+from transferzoo.ground.storage.downloads import download
 
 BODY = bytes(range(256)) * 4000
 SHA256 = f"sha256:{hashlib.sha256(BODY).hexdigest()}"
@@ -64,7 +64,7 @@ def test_a_download_shows_its_bytes_out_of_all(served, tmp_path):
 def test_a_terminal_shows_bytes_share_and_time_left(capsys, monkeypatch):
     import re
 
-    from transferzoo.progress import TerminalProgress
+    from transferzoo.ground.progress import TerminalProgress
 
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "120")

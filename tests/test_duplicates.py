@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import transferzoo as tz
-from transferzoo import duplicates
-from transferzoo.duplicates import image_hashes, near_copies, thumbnails
+from transferzoo.linting import duplicates
+from transferzoo.linting.duplicates import image_hashes, near_copies, thumbnails
 
 
 def pictures(count, seed=0, side=32):

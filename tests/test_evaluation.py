@@ -286,7 +286,7 @@ def loaded_after(statement):
 
 def test_the_judging_wing_starts_without_keras_matplotlib_or_sklearn():
     loaded = loaded_after(
-        "import transferzoo.evaluation, transferzoo.plots, transferzoo.results, transferzoo.statistics"
+        "import transferzoo.evaluation, transferzoo.plots, transferzoo.results.result, transferzoo.statistics"
     )
     assert not {"keras", "tensorflow", "matplotlib", "sklearn"} & set(loaded)
 

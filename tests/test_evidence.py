@@ -6,7 +6,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.stats import multivariate_normal
 
 from transferzoo.errors import InvalidInputError
-from transferzoo.evidence import logme
+from transferzoo.judging.evidence import logme
 
 
 def data(images, channels, *, classes=3, signal=1.0, seed=0):

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import transferzoo as tz
-from transferzoo import feature_store
-from transferzoo.feature_store import FeatureStore, array_digest, features_folder, key_digest
+from transferzoo.features import store as feature_store
+from transferzoo.features.store import FeatureStore, array_digest, features_folder, key_digest
 
 SHAPE = (1000, 8)
 KEY = {"extractor": "a", "images": "b"}
@@ -25,7 +25,7 @@ ENTRY_BYTES = 34_000
 ASK = """
 import glob, os, sys, time
 import numpy as np
-from transferzoo.feature_store import FeatureStore
+from transferzoo.features.store import FeatureStore
 
 folder, calls, started, pause, others = *sys.argv[1:4], float(sys.argv[4]), int(sys.argv[5])
 

@@ -11,12 +11,12 @@ import pytest
 from keras import layers
 
 import transferzoo as tz
-from transferzoo.architecture import network_digest
-from transferzoo.feature_store import FeatureStore
-from transferzoo.features import feature_key, frozen_features, split_at_features
-from transferzoo.models import backbone_of, set_trainable
-from transferzoo.prediction import predict
-from transferzoo.progress import Progress, Task
+from transferzoo.features.extract import feature_key, frozen_features, split_at_features
+from transferzoo.features.store import FeatureStore
+from transferzoo.ground.progress import Progress, Task
+from transferzoo.models.architecture import network_digest
+from transferzoo.models.construct import backbone_of, set_trainable
+from transferzoo.models.prediction import predict
 
 
 @pytest.fixture
@@ -93,8 +93,8 @@ import sys
 sys.path.insert(0, sys.argv[1])
 import transferzoo as tz
 from conftest import make_tiny
-from transferzoo.architecture import network_digest
-from transferzoo.features import split_at_features
+from transferzoo.models.architecture import network_digest
+from transferzoo.features.extract import split_at_features
 tz.register_backbone("tiny", make_tiny, minimum_size=8, default_size=32)
 if sys.argv[3]:
     tz.build("alexnet", 5, weights=None)

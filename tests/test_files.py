@@ -4,7 +4,7 @@ import stat
 import pytest
 
 from transferzoo.errors import OutputExistsError
-from transferzoo.files import (
+from transferzoo.ground.storage.files import (
     cache_folder,
     file_hash,
     folder_written_beside,

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from transferzoo.errors import InvalidInputError
-from transferzoo.findings import CODES, Finding, found, log_findings, points, worst_first
+from transferzoo.linting.findings import CODES, Finding, found, log_findings, points, worst_first
 
 PAGE = (Path(__file__).resolve().parent.parent / "docs" / "lint.md").read_text(encoding="utf-8")
 
@@ -38,7 +38,7 @@ def test_a_finding_cannot_be_changed():
     ("arguments", "message"),
     [
         ({"severity": "grave"}, "severity must be 'error' or 'warning' or 'note'. Got 'grave'."),
-        ({"code": "TZ999"}, "code must be one of transferzoo.findings.CODES. Got 'TZ999'."),
+        ({"code": "TZ999"}, "code must be one of transferzoo.linting.findings.CODES. Got 'TZ999'."),
     ],
 )
 def test_an_unknown_code_or_severity_is_refused(arguments, message):

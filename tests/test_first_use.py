@@ -19,7 +19,7 @@ import pytest
 import transferzoo as tz
 from conftest import make_tiny
 from transferzoo.data.cifar import SOURCES
-from transferzoo.progress import Progress
+from transferzoo.ground.progress import Progress
 
 ARCHIVE = "/cifar-10-python.tar.gz"
 WEIGHTS = "/tiny.weights.h5"

@@ -12,8 +12,8 @@ import transferzoo as tz
 from conftest import make_tiny
 from transferzoo.data.augmentation import Augmentation
 from transferzoo.errors import OutputExistsError, UnknownOptionError
-from transferzoo.feature_store import FeatureStore
-from transferzoo.models import model_digest
+from transferzoo.features.store import FeatureStore
+from transferzoo.models.construct import model_digest
 from transferzoo.plots import less_is_better
 from transferzoo.runs import plan_run
 

@@ -5,9 +5,9 @@ import pytest
 from keras import layers
 
 import transferzoo as tz
-from transferzoo.costs import count_parameters
+from transferzoo.costs.macs import count_macs
+from transferzoo.costs.measure import count_parameters
 from transferzoo.errors import InvalidInputError
-from transferzoo.macs import count_macs
 
 # Millions of multiply-adds at 224×224 with the classifier for 1,000 classes.
 PUBLISHED = {

@@ -5,7 +5,7 @@ import math
 import pytest
 
 import transferzoo as tz
-from transferzoo.metrics import KINDS, METRICS, bytes_in_words, metric_info
+from transferzoo.ground.metrics import KINDS, METRICS, bytes_in_words, metric_info
 
 
 def test_every_entry_is_of_a_known_kind_and_has_a_title():

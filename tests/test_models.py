@@ -14,7 +14,7 @@ import transferzoo as tz
 from transferzoo.backbones.weights import locate_weights
 from transferzoo.errors import InvalidInputError, UnknownNameError
 from transferzoo.heads import Classifier, Dropout, Head, Pool
-from transferzoo.models import (
+from transferzoo.models.construct import (
     backbone_of,
     check_input_shape,
     connect,

@@ -8,9 +8,9 @@ import pytest
 from keras import layers
 
 import transferzoo as tz
-from transferzoo.models import backbone_of
-from transferzoo.optimizers import OneCycle, make_optimizer, rate_factors
+from transferzoo.models.construct import backbone_of
 from transferzoo.recipes.phase import Phase
+from transferzoo.training.optimizers import OneCycle, make_optimizer, rate_factors
 
 PEAK = 0.3
 STEPS = 10  # an epoch

@@ -7,7 +7,7 @@ import pytest
 import transferzoo as tz
 from conftest import make_tiny
 from transferzoo.errors import InvalidInputError
-from transferzoo.preprocessing import scaling_layers
+from transferzoo.models.preprocessing import scaling_layers
 
 QUICK = {"cache": False, "verbose": False, "lint": False}
 

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from transferzoo.errors import InvalidInputError
-from transferzoo.progress import Progress, TerminalProgress, choose_progress
+from transferzoo.ground.progress import Progress, TerminalProgress, choose_progress
 
 
 class Terminal(io.StringIO):

@@ -11,7 +11,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from transferzoo import statistics
 from transferzoo.errors import InvalidInputError
-from transferzoo.proportions import resampled_accuracies
+from transferzoo.judging.proportions import resampled_accuracies
 
 
 def discordant(only_a, only_b, both=20, neither=5):

@@ -12,8 +12,8 @@ import transferzoo as tz
 from transferzoo import rate_finder
 from transferzoo.data.augmentation import Augmentation
 from transferzoo.errors import DivergedError, InvalidInputError, UnknownOptionError
-from transferzoo.features import split_at_features
-from transferzoo.models import backbone_of, head_of
+from transferzoo.features.extract import split_at_features
+from transferzoo.models.construct import backbone_of, head_of
 from transferzoo.rate_finder import RateCurve, find_learning_rate, smooth
 from transferzoo.recipes.phase import Phase
 from transferzoo.recipes.recipe import Recipe

@@ -7,9 +7,9 @@ from sklearn.datasets import load_sample_image
 from sklearn.linear_model import LogisticRegression
 
 import transferzoo as tz
-from transferzoo.features import split_at_features
-from transferzoo.models import backbone_of, connect
-from transferzoo.prediction import predict
+from transferzoo.features.extract import split_at_features
+from transferzoo.models.construct import backbone_of, connect
+from transferzoo.models.prediction import predict
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("real_weights")]
 

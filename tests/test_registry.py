@@ -1,7 +1,7 @@
 import pytest
 
 from transferzoo.errors import InvalidInputError, NameTakenError, UnknownNameError
-from transferzoo.registry import Registry
+from transferzoo.ground.registry import Registry
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from transferzoo.errors import (
     UnknownOptionError,
     WeightsError,
 )
-from transferzoo.models import model_settings
+from transferzoo.models.construct import model_settings
 from transferzoo.runs import BUILD_OPTIONS, environment, plan_run, softmax
 
 

@@ -9,15 +9,16 @@ import pytest
 import transferzoo as tz
 from transferzoo.data.augmentation import Augmentation
 from transferzoo.errors import DivergedError, InvalidInputError
-from transferzoo.features import split_at_features
+from transferzoo.features.extract import split_at_features
+from transferzoo.ground.progress import Progress, Task
 from transferzoo.heads import Classifier, Dropout, Head, Normalize, Pool
-from transferzoo.models import backbone_of, head_of, seeded
-from transferzoo.optimizers import make_optimizer
-from transferzoo.prediction import gives_probabilities, predict
-from transferzoo.progress import Progress, Task
+from transferzoo.models.construct import backbone_of, head_of, seeded
+from transferzoo.models.prediction import gives_probabilities, predict
 from transferzoo.recipes.phase import Phase, Plateau
 from transferzoo.recipes.recipe import Recipe
-from transferzoo.training import plan, train
+from transferzoo.training.loop import train
+from transferzoo.training.optimizers import make_optimizer
+from transferzoo.training.plan import plan
 
 HEAD = Phase(
     name="head", when="pretrained", trainable="none", epochs=1, learning_rate=0.05, optimizer="adamw"

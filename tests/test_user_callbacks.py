@@ -10,7 +10,7 @@ import pytest
 
 import transferzoo as tz
 from transferzoo.errors import InvalidInputError
-from transferzoo.user_callbacks import check_callbacks
+from transferzoo.training.user_callbacks import check_callbacks
 
 PREDICT = """
 import sys

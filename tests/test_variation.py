@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from transferzoo import statistics
-from transferzoo.variation import (
+from transferzoo.judging.variation import (
     images_for_pairs,
     images_for_runs,
     seeds_for_runs,

@@ -9,9 +9,9 @@ import pytest
 
 import transferzoo as tz
 from transferzoo.errors import RecordError
-from transferzoo.results import Result, identity_hash, settings_hash
+from transferzoo.results.result import Result, identity_hash, settings_hash
+from transferzoo.results.verification import verify
 from transferzoo.studies.failures import Failure
-from transferzoo.verification import verify
 
 IMAGES, CLASSES = 40, 6
 

@@ -14,9 +14,9 @@ from transferzoo.version import __version__
 
 if TYPE_CHECKING:
     from transferzoo import calibration, errors, evaluation, heads, plots, statistics, studies
-    from transferzoo.advice import lint
     from transferzoo.backbones.backbone import Backbone, Preprocessing, Weights
     from transferzoo.backbones.catalog import backbone_info, list_backbones, register_backbone
+    from transferzoo.costs.macs import count_macs
     from transferzoo.data.augmentation import Augmentation
     from transferzoo.data.catalog import dataset_info, list_datasets, load_dataset, register_dataset
     from transferzoo.data.dataset import Dataset, from_arrays
@@ -24,33 +24,33 @@ if TYPE_CHECKING:
     from transferzoo.data.reading import read_images
     from transferzoo.data.stream import from_batches
     from transferzoo.data.table import from_table
-    from transferzoo.differences import diff
     from transferzoo.errors import TransferZooError
     from transferzoo.evaluation import evaluate
-    from transferzoo.feature_store import FeatureStore
-    from transferzoo.features import extract_features
-    from transferzoo.findings import Finding
+    from transferzoo.features.extract import extract_features
+    from transferzoo.features.store import FeatureStore
     from transferzoo.heads import Head, head_info, list_heads, register_head
-    from transferzoo.macs import count_macs
-    from transferzoo.models import build
+    from transferzoo.linting.advice import lint
+    from transferzoo.linting.findings import Finding
+    from transferzoo.models.construct import build
     from transferzoo.rate_finder import RateCurve, find_learning_rate
     from transferzoo.recipes.catalog import list_recipes, recipe_info, register_recipe
     from transferzoo.recipes.phase import Phase, Plateau
     from transferzoo.recipes.recipe import Recipe
-    from transferzoo.results import Result
+    from transferzoo.results.differences import diff
+    from transferzoo.results.result import Result
+    from transferzoo.results.verification import verify
     from transferzoo.runs import fit_and_evaluate
     from transferzoo.studies.comparing import compare
     from transferzoo.studies.ranking import Ranking
     from transferzoo.studies.study import Study
     from transferzoo.studies.transferability import rank
-    from transferzoo.verification import verify
 
 _ROOMS = {
     "Augmentation": "data.augmentation",
     "Backbone": "backbones.backbone",
     "Dataset": "data.dataset",
-    "FeatureStore": "feature_store",
-    "Finding": "findings",
+    "FeatureStore": "features.store",
+    "Finding": "linting.findings",
     "Head": "heads",
     "Phase": "recipes.phase",
     "Plateau": "recipes.phase",
@@ -58,18 +58,18 @@ _ROOMS = {
     "Ranking": "studies.ranking",
     "RateCurve": "rate_finder",
     "Recipe": "recipes.recipe",
-    "Result": "results",
+    "Result": "results.result",
     "Study": "studies.study",
     "TransferZooError": "errors",
     "Weights": "backbones.backbone",
     "backbone_info": "backbones.catalog",
-    "build": "models",
+    "build": "models.construct",
     "compare": "studies.comparing",
-    "count_macs": "macs",
+    "count_macs": "costs.macs",
     "dataset_info": "data.catalog",
-    "diff": "differences",
+    "diff": "results.differences",
     "evaluate": "evaluation",
-    "extract_features": "features",
+    "extract_features": "features.extract",
     "find_learning_rate": "rate_finder",
     "fit_and_evaluate": "runs",
     "from_arrays": "data.dataset",
@@ -77,7 +77,7 @@ _ROOMS = {
     "from_directory": "data.folder",
     "from_table": "data.table",
     "head_info": "heads",
-    "lint": "advice",
+    "lint": "linting.advice",
     "list_backbones": "backbones.catalog",
     "list_datasets": "data.catalog",
     "list_heads": "heads",
@@ -90,7 +90,7 @@ _ROOMS = {
     "register_dataset": "data.catalog",
     "register_head": "heads",
     "register_recipe": "recipes.catalog",
-    "verify": "verification",
+    "verify": "results.verification",
 }
 _MODULES = ("calibration", "errors", "evaluation", "heads", "plots", "statistics", "studies")
 

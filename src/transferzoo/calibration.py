@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from transferzoo.errors import check_count, invalid
-from transferzoo.prediction_checks import check_labels, check_probabilities
+from transferzoo.judging.prediction_checks import check_labels, check_probabilities
 
 STRATEGIES = ("equal_width", "equal_mass")
 

@@ -16,14 +16,14 @@ from transferzoo.calibration import (
     fit_temperature,
 )
 from transferzoo.errors import check_count, invalid
-from transferzoo.prediction_checks import (
+from transferzoo.judging.prediction_checks import (
     Found,
     check_class_names,
     check_labels,
     check_normalize,
     check_probabilities,
 )
-from transferzoo.proportions import wilson_interval
+from transferzoo.judging.proportions import wilson_interval
 
 
 def evaluate(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from transferzoo.errors import InvalidInputError, check_count, invalid
-from transferzoo.registry import Registry
+from transferzoo.ground.registry import Registry
 
 POOLINGS = ("avg", "max")
 NORMALIZATIONS = ("batch", "layer")

@@ -14,28 +14,20 @@ import keras
 import numpy as np
 
 from transferzoo import plots
-from transferzoo.callbacks import model_arrays, restore_model
 from transferzoo.data.dataset import Dataset
 from transferzoo.data.splits import stratified_indices
 from transferzoo.errors import DivergedError, InvalidInputError, UnknownOptionError, check_count, invalid
-from transferzoo.feature_store import FeatureStore
-from transferzoo.features import frozen_features, split_at_features
-from transferzoo.models import build, seeded
-from transferzoo.prediction import needs_floats
-from transferzoo.progress import Progress, choose_progress
+from transferzoo.features.extract import frozen_features, split_at_features
+from transferzoo.features.store import FeatureStore
+from transferzoo.ground.progress import Progress, choose_progress
+from transferzoo.models.construct import build, seeded
+from transferzoo.models.prediction import needs_floats
 from transferzoo.recipes.recipe import Recipe
 from transferzoo.runs import plan_run
-from transferzoo.solving import StandardisedHead
-from transferzoo.training import (
-    PhasePlan,
-    compile_for,
-    images_for,
-    plan,
-    set_for,
-    train,
-    training_batches,
-    training_twin,
-)
+from transferzoo.training.callbacks import model_arrays, restore_model
+from transferzoo.training.loop import train
+from transferzoo.training.plan import PhasePlan, images_for, plan, training_batches
+from transferzoo.training.training_model import compile_for, training_model
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -290,24 +282,19 @@ def _rising(
     plain = replace(main.phase, schedule="constant", plateau=None, learning_rate=rates[0])
     step = replace(main, phase=plain)
     part = images_for(step, data)
-    with set_for(step, model):
-        x_train = part.x_train
-        if step.features_once:
-            extractor, head = split_at_features(model)
-            x_train = frozen_features(extractor, x_train, store=store, progress=progress)
-            standardised = StandardisedHead(head, x_train)
-            standardised.enter()
-            learner = standardised.learner
-        else:
-            learner = training_twin(step, model)
-        compile_for(step, learner, model, part.x_train)
-        batches = training_batches(step, part, x_train, as_float=needs_floats(learner))
+    x_train = part.x_train
+    if step.features_once:
+        x_train = frozen_features(split_at_features(model)[0], x_train, store=store, progress=progress)
+    with training_model(step, model, x_train) as fitted:
+        network = fitted.network
+        compile_for(step, network, model, part.x_train)
+        batches = training_batches(step, part, x_train, as_float=needs_floats(network))
         losses: list[float] = []
         with progress.task(f"{step.phase.name}, rising rate", len(rates)) as task:
             for number, rate in enumerate(rates):
                 batches.epoch, index = divmod(number, batches.steps)
-                learner.optimizer.learning_rate = rate
-                loss = float(learner.train_on_batch(*batches[index], return_dict=True)["loss"])
+                network.optimizer.learning_rate = rate
+                loss = float(network.train_on_batch(*batches[index], return_dict=True)["loss"])
                 if not math.isfinite(loss):
                     return losses, True
                 losses.append(loss)

@@ -21,13 +21,9 @@ import numpy as np
 from transferzoo.backbones.backbone import Backbone
 from transferzoo.backbones.catalog import BACKBONES
 from transferzoo.backbones.weights import available_weights, locate_weights
-from transferzoo.budget import Budget, check_minutes
-from transferzoo.checkpoints import Checkpoints, read_unfinished
-from transferzoo.checks import findings_for, log_findings
-from transferzoo.costs import PeakMemory, measure_costs
+from transferzoo.costs.measure import PeakMemory, measure_costs
 from transferzoo.data.catalog import resolve_data
 from transferzoo.data.dataset import Dataset
-from transferzoo.differences import differing
 from transferzoo.errors import (
     DivergedError,
     InvalidInputError,
@@ -37,10 +33,12 @@ from transferzoo.errors import (
     unknown_option,
 )
 from transferzoo.evaluation import evaluate
-from transferzoo.feature_store import FeatureStore
-from transferzoo.files import file_hash, refuse_full_folder
+from transferzoo.features.store import FeatureStore
+from transferzoo.ground.progress import Progress, choose_progress
+from transferzoo.ground.storage.files import file_hash, refuse_full_folder
 from transferzoo.heads import head_name, is_linear
-from transferzoo.models import (
+from transferzoo.linting.checks import findings_for, log_findings
+from transferzoo.models.construct import (
     backbone_digest,
     build,
     check_build,
@@ -50,12 +48,12 @@ from transferzoo.models import (
     model_settings,
     seeded,
 )
-from transferzoo.prediction import gives_probabilities, predict
-from transferzoo.progress import Progress, choose_progress
+from transferzoo.models.prediction import gives_probabilities, predict
 from transferzoo.recipes.catalog import resolve_recipe
 from transferzoo.recipes.recipe import OPTIONS as RECIPE_OPTIONS
 from transferzoo.recipes.recipe import Recipe
-from transferzoo.results import (
+from transferzoo.results.differences import differing
+from transferzoo.results.result import (
     Result,
     identity_hash,
     identity_of,
@@ -64,7 +62,10 @@ from transferzoo.results import (
     read_settings,
     settings_hash,
 )
-from transferzoo.training import is_frozen, plan, recipe_for, train
+from transferzoo.training.budget import Budget, check_minutes
+from transferzoo.training.checkpoints import Checkpoints, read_unfinished
+from transferzoo.training.loop import train
+from transferzoo.training.plan import is_frozen, plan, recipe_for
 
 logger = logging.getLogger("transferzoo")
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from transferzoo.errors import check_count, invalid
-from transferzoo.frontier import pareto_frontier, pareto_probability
-from transferzoo.prediction_checks import Found
-from transferzoo.proportions import (
+from transferzoo.judging.frontier import pareto_frontier, pareto_probability
+from transferzoo.judging.prediction_checks import Found
+from transferzoo.judging.proportions import (
     Interval,
     McNemar,
     check_confidence,
@@ -26,7 +26,7 @@ from transferzoo.proportions import (
     wilson_bounds,
     wilson_interval,
 )
-from transferzoo.variation import (
+from transferzoo.judging.variation import (
     Variation,
     images_for_pairs,
     images_for_runs,

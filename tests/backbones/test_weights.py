@@ -192,7 +192,7 @@ def test_random_weights_need_no_file(tiny):
 
 
 def test_the_sha256_of_loaded_weights_is_kept_beside_the_model(tiny, tiny_weights):
-    from transferzoo.models import model_settings
+    from transferzoo.models.construct import model_settings
 
     model = tz.build(tiny, 3, weights=tiny_weights)
     assert model_settings(model).weights_sha256 == hashlib.sha256(tiny_weights.read_bytes()).hexdigest()

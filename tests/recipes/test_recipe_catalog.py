@@ -12,8 +12,8 @@ import transferzoo as tz
 from conftest import make_tiny
 from transferzoo.data.augmentation import ARTICLE, AUGMENTATIONS, LIGHT, Augmentation
 from transferzoo.errors import InvalidInputError, UnknownOptionError
-from transferzoo.models import backbone_of, head_of
-from transferzoo.prediction import predict
+from transferzoo.models.construct import backbone_of, head_of
+from transferzoo.models.prediction import predict
 from transferzoo.recipes.recipe import MAIN_PHASE_OPTIONS, OPTIONS, Recipe
 from transferzoo.runs import plan_run
 
@@ -205,7 +205,7 @@ def test_a_worse_epoch_than_the_head_before_it_is_not_returned(run, tiny_digits,
 
 
 def test_an_epoch_that_is_better_by_more_than_a_standard_error_is_returned(run, tiny_digits, monkeypatch):
-    from transferzoo import training
+    from transferzoo.training import loop as training
 
     def spoilt(learner, *rest):
         strengths = tz.recipe_info("default").phases[0].strengths
@@ -247,11 +247,11 @@ def test_an_epoch_that_is_better_by_more_than_a_standard_error_is_returned(run, 
         (200, -1, 0.3, False),
     ],
 )
-def test_which_of_head_and_best_epoch_is_returned(n, right, likelier, kept):
+def test_which_of_head_and_best_epoch_is_returned(n, right, likelier, kept, monkeypatch):
     from types import SimpleNamespace
 
-    from transferzoo.callbacks import KeepBest, Origin
-    from transferzoo.training import _Run
+    from transferzoo.training import returning
+    from transferzoo.training.callbacks import Origin
 
     generator = np.random.default_rng(0)
     half = n // 2
@@ -262,18 +262,14 @@ def test_which_of_head_and_best_epoch_is_returned(n, right, likelier, kept):
     after[half + 10 : half + 10 + max(0, right)] = True
     after[: max(0, -right)] = False
     noise = generator.normal(0, 0.5, n)
-    learner = SimpleNamespace(set_weights=lambda weights: setattr(learner, "weights", weights), weights=None)
-    run = SimpleNamespace(
-        before="probe",
-        returned="",
-        _judged=lambda *given: (after, likelier + noise - noise.mean() - 1),
-    )
-    best = KeepBest(monitor="val_accuracy", mode="max")
-    best.best_epoch = 2
+    network = SimpleNamespace(set_weights=lambda weights: setattr(network, "weights", weights), weights=None)
+    monkeypatch.setattr(returning, "_judged", lambda *given: (after, likelier + noise - noise.mean() - 1))
     origin = Origin(weights=["first"], correct=before, likelihood=np.full(n, -1.0))
-    _Run._choose(run, tz.Phase(name="tune", learning_rate=0.1), learner, [best], origin, None, np.zeros(n))
-    assert run.returned == ("epoch 3 of phase 'tune'" if kept else "phase 'probe'")
-    assert (learner.weights is None) == kept
+    better = returning.choose_weights(
+        network, None, np.zeros(n), origin, logits=False, phase="tune", before="probe"
+    )
+    assert better == kept
+    assert (network.weights is None) == kept
 
 
 @pytest.mark.parametrize(
@@ -474,7 +470,7 @@ def test_a_recipe_with_every_option_comes_back_from_json_as_it_was(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_recipe_was_in_a_run_is_what_its_folder_says(name, tiny, tiny_digits, tiny_weights):
     weights = None if name == "from_scratch" else tiny_weights
-    planned = tz.runs.plan_run(tiny, tiny_digits, recipe=name, seed=0, out=None, options={"weights": weights})
+    planned = plan_run(tiny, tiny_digits, recipe=name, seed=0, out=None, options={"weights": weights})
     assert Recipe.from_dict(json.loads(json.dumps(planned.settings["recipe"]))) == planned.recipe
 
 

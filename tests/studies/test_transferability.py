@@ -12,7 +12,7 @@ import pytest
 
 import transferzoo as tz
 from transferzoo.errors import DownloadError, InvalidInputError, UnknownNameError, UnknownOptionError
-from transferzoo.evidence import logme
+from transferzoo.judging.evidence import logme
 from transferzoo.statistics import wilson_interval
 from transferzoo.studies.transferability import rank
 
@@ -234,7 +234,7 @@ def test_weights_that_cannot_be_had_are_an_error_before_anything_is_computed(
 ):
     builder = tz.backbone_info(tiny).builder
     tz.register_backbone("absent", builder, weights=[published(f"{closed_url}/absent.weights.h5")])
-    monkeypatch.setattr("transferzoo.features.extract_features", pytest.fail)
+    monkeypatch.setattr("transferzoo.features.extract.extract_features", pytest.fail)
     with pytest.raises(DownloadError, match="To place it by hand") as caught:
         rank({"first": {"model": tiny, "weights": None}, "second": "absent"}, tiny_digits)
     assert str(home / "models") in str(caught.value)

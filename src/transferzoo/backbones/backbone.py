@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from transferzoo.errors import invalid
-from transferzoo.frozen import FrozenMap
+from transferzoo.ground.frozen import FrozenMap
 
 
 @dataclass(frozen=True)

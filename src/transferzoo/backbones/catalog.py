@@ -13,7 +13,7 @@ from transferzoo.backbones.backbone import (
     Weights,
 )
 from transferzoo.errors import check_count, invalid
-from transferzoo.registry import Registry
+from transferzoo.ground.registry import Registry
 
 BACKBONES: Registry[Backbone] = Registry("backbone")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from transferzoo.backbones.backbone import Backbone, Weights
-from transferzoo.downloads import download
 from transferzoo.errors import WeightsError, invalid, nearest
-from transferzoo.files import cache_folder, file_hash
-from transferzoo.progress import Progress
+from transferzoo.ground.progress import Progress
+from transferzoo.ground.storage.downloads import download
+from transferzoo.ground.storage.files import cache_folder, file_hash
 
 logger = logging.getLogger("transferzoo")
 

@@ -14,7 +14,7 @@ from transferzoo.cli.options import number_list, prepare, sharing
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from transferzoo.findings import Finding
+    from transferzoo.linting.findings import Finding
 
 NOT_FOR_LINT = ("out", "cache", "lint", "quiet", "minutes")
 
@@ -44,7 +44,7 @@ def lint(
     numbers = None if seeds is None else number_list("seeds", seeds)
     data, options = prepare(names, {**given, "quiet": True})
     del options["verbose"]
-    from transferzoo.advice import lint as find
+    from transferzoo.linting.advice import lint as find
 
     findings = find(names[0] if len(names) == 1 else names, data, seeds=numbers, **options)
     if as_json:

@@ -11,7 +11,7 @@ import typer
 from transferzoo.cli import output
 from transferzoo.cli.app import app
 from transferzoo.errors import invalid, unknown_name
-from transferzoo.metrics import bytes_in_words
+from transferzoo.ground.metrics import bytes_in_words
 
 cache = typer.Typer(
     name="cache",

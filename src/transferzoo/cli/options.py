@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from transferzoo.checkpoints import CHECKPOINT
 from transferzoo.errors import InvalidInputError, UnknownNameError, invalid, unknown_name
+from transferzoo.training.checkpoints import CHECKPOINT
 
 if TYPE_CHECKING:
     from transferzoo.data.dataset import Dataset
-    from transferzoo.progress import Progress
+    from transferzoo.ground.progress import Progress
 
 DATA, MODEL, TRAINING, RUN = "Data", "Model", "Training", "Run"
 THE_RECIPES = "the recipe's"
@@ -291,7 +291,7 @@ def prepare(names: list[str], given: dict[str, Any]) -> tuple[Dataset, dict[str,
     options["verbose"] = "auto" if not given["quiet"] else False
     with quiet_import():
         import keras  # noqa: F401
-    from transferzoo.progress import choose_progress
+    from transferzoo.ground.progress import choose_progress
 
     return load_data(given, choose_progress(options["verbose"])), options
 

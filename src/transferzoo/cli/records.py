@@ -13,10 +13,10 @@ import typer
 from transferzoo.cli.app import app
 from transferzoo.cli.options import quiet_import
 from transferzoo.errors import InvalidInputError, invalid
-from transferzoo.files import written_beside
+from transferzoo.ground.storage.files import written_beside
 
 if TYPE_CHECKING:
-    from transferzoo.differences import RunDifference
+    from transferzoo.results.differences import RunDifference
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -92,7 +92,7 @@ def diff(
 def _images(found: RunDifference, dataset: str | None, path: Path | None) -> Any:
     """Return the dataset with the images; None where there is nothing to draw."""
     import transferzoo as tz
-    from transferzoo.pairing import dataset_of
+    from transferzoo.results.pairing import dataset_of
 
     if found.flips is not None and not len(found.flips):
         return None

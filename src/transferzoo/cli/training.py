@@ -21,7 +21,7 @@ from transferzoo.cli.options import (
     stoppable,
 )
 from transferzoo.errors import invalid
-from transferzoo.files import written_beside
+from transferzoo.ground.storage.files import written_beside
 
 DEMO_BACKBONES = ("mobilenet_025", "mobilenet_v2_035")
 DEMO_EPOCHS = 25
@@ -132,7 +132,7 @@ def demo(
         print(data, "\n")
         names = " and ".join(DEMO_BACKBONES)
         print(f"Training {names} from scratch, {DEMO_EPOCHS} epochs each …", flush=True)
-    warnings = logging.getLogger("transferzoo.models")
+    warnings = logging.getLogger("transferzoo.models.construct")
     level = warnings.level
     warnings.setLevel(logging.ERROR)  # that 32×32 pixels leave a 1×1 feature map is known, and no news here
     try:

@@ -17,8 +17,8 @@ from transferzoo.data.folder import from_directory
 from transferzoo.data.splits import check_share
 from transferzoo.data.table import from_table
 from transferzoo.errors import UnknownNameError, check_count, invalid, printable, unknown_name, unknown_option
-from transferzoo.progress import Progress
-from transferzoo.registry import Registry
+from transferzoo.ground.progress import Progress
+from transferzoo.ground.registry import Registry
 
 logger = logging.getLogger("transferzoo")
 

@@ -10,15 +10,15 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from transferzoo import files
 from transferzoo.data.batchfile import SIDE, damaged, read_batch
 from transferzoo.data.dataset import Dataset, from_arrays
 from transferzoo.data.folder import check_class_names, list_images
 from transferzoo.data.reading import read_images, tally_sizes
 from transferzoo.data.splits import check_share
-from transferzoo.downloads import download
 from transferzoo.errors import InvalidInputError, check_count, invalid, listing
-from transferzoo.progress import Progress
+from transferzoo.ground.progress import Progress
+from transferzoo.ground.storage import files
+from transferzoo.ground.storage.downloads import download
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 # The largest batch, CIFAR-100's training set, has 155 MB: more than this is something else.

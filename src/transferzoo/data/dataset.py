@@ -27,7 +27,7 @@ from transferzoo.data.splits import (
     subset_count,
 )
 from transferzoo.errors import check_count, invalid
-from transferzoo.metrics import bytes_in_words
+from transferzoo.ground.metrics import bytes_in_words
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True, repr=False)

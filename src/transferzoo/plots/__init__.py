@@ -1,6 +1,6 @@
 """Arrays and records in, matplotlib Axes out; nothing is ever shown."""
 
-from transferzoo.metrics import is_fraction, less_is_better, readable
+from transferzoo.ground.metrics import is_fraction, less_is_better, readable
 from transferzoo.plots.axes import BLUE, GREY, VERMILLION
 from transferzoo.plots.curves import history, learning_rates
 from transferzoo.plots.matrices import confusion_matrix

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transferzoo.metrics import is_fraction, readable
+from transferzoo.ground.metrics import is_fraction, readable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

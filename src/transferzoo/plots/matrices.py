@@ -11,17 +11,17 @@ from numpy.typing import ArrayLike
 
 from transferzoo.errors import invalid
 from transferzoo.evaluation import confusion
+from transferzoo.judging.prediction_checks import (
+    check_class_names,
+    check_normalize,
+    check_probabilities,
+)
 from transferzoo.plots.axes import (
     CHARACTER,
     SEQUENTIAL,
     fitted,
     new_axes,
     size_in_points,
-)
-from transferzoo.prediction_checks import (
-    check_class_names,
-    check_normalize,
-    check_probabilities,
 )
 
 if TYPE_CHECKING:

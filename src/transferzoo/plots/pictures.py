@@ -10,6 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from transferzoo.errors import check_count, invalid
+from transferzoo.judging.prediction_checks import (
+    Found,
+    check_class_names,
+    check_labels,
+)
 from transferzoo.plots.axes import (
     BLUE,
     CHARACTER,
@@ -17,11 +22,6 @@ from transferzoo.plots.axes import (
     fitted,
     new_axes,
     size_in_points,
-)
-from transferzoo.prediction_checks import (
-    Found,
-    check_class_names,
-    check_labels,
 )
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transferzoo.errors import invalid
-from transferzoo.metrics import less_is_better, metric_title, readable
+from transferzoo.ground.metrics import less_is_better, metric_title, readable
 from transferzoo.plots.axes import (
     BLUE,
     CHARACTER,

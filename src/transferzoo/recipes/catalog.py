@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from transferzoo.data.augmentation import ARTICLE, LIGHT
 from transferzoo.errors import invalid
+from transferzoo.ground.registry import Registry
 from transferzoo.recipes.phase import Phase, Plateau
 from transferzoo.recipes.recipe import FAULTS, Recipe
-from transferzoo.registry import Registry
 
 RECIPES: Registry[Recipe] = Registry("recipe")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from transferzoo.data.augmentation import Augmentation
 from transferzoo.errors import check_count, invalid
-from transferzoo.freezing import check_policy_form
+from transferzoo.models.freezing import check_policy_form
 
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from transferzoo.data.augmentation import AUGMENTATIONS, Augmentation
 from transferzoo.errors import InvalidInputError, UnknownOptionError, check_count, invalid, unknown_option
-from transferzoo.frozen import FrozenMap
+from transferzoo.ground.frozen import FrozenMap
 from transferzoo.recipes.phase import STRENGTHS, Phase, Plateau
 
 MAIN_PHASE_OPTIONS = (

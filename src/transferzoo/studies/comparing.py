@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transferzoo.errors import InvalidInputError, check_count, invalid
-from transferzoo.results import Result
+from transferzoo.results.result import Result
 from transferzoo.studies.failures import FAILURE, Failure
 from transferzoo.studies.study import Study
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import keras
 
     from transferzoo.data.dataset import Dataset
-    from transferzoo.progress import Progress
+    from transferzoo.ground.progress import Progress
     from transferzoo.recipes.recipe import Recipe
     from transferzoo.runs import RunPlan
 
@@ -110,8 +110,8 @@ def compare(
     """
     from transferzoo.backbones.weights import locate_weights
     from transferzoo.data.catalog import resolve_data
-    from transferzoo.progress import choose_progress
-    from transferzoo.user_callbacks import check_callbacks
+    from transferzoo.ground.progress import choose_progress
+    from transferzoo.training.user_callbacks import check_callbacks
 
     entries = _entries(models, recipe, minutes, options)
     numbers = _seeds(seed, seeds)
@@ -226,7 +226,7 @@ def _planned(
 
 
 def _tell(plans: Sequence[RunPlan], seeds: int) -> None:
-    from transferzoo.checks import findings_between, findings_for, log_findings
+    from transferzoo.linting.checks import findings_between, findings_for, log_findings
 
     waiting = [run for run in plans if not run.finished()]
     found = [finding for run in waiting for finding in findings_for(run)]
@@ -348,8 +348,8 @@ def _in_worker(
     """Carry out a chain in a process of its own; what is on disk comes back as its folder."""
     with _share_of_cores(threads):
         from transferzoo.backbones.catalog import BACKBONES
+        from transferzoo.ground.progress import Progress
         from transferzoo.heads import HEADS
-        from transferzoo.progress import Progress
         from transferzoo.runs import RunPlan
 
         chain = [RunPlan(**each["plan"], data=data) for each in packed]

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from transferzoo.files import written_beside
-from transferzoo.results import plain
+from transferzoo.ground.storage.files import written_beside
+from transferzoo.results.result import plain
 
 FAILURE = "failure.json"
 KIND = "transferzoo failure"

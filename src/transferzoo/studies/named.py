@@ -16,7 +16,7 @@ from transferzoo.studies.study import Study
 
 if TYPE_CHECKING:
     from transferzoo.data.dataset import Dataset
-    from transferzoo.progress import Progress
+    from transferzoo.ground.progress import Progress
 
 # the article's 15,000 validation images beside 35,000 for training
 VALIDATION = 0.3
@@ -191,7 +191,7 @@ def article(
     names = [models] if isinstance(models, str) else list(models)
     check_count("epochs", epochs, 1)
     if isinstance(data, str):
-        from transferzoo.progress import choose_progress
+        from transferzoo.ground.progress import choose_progress
 
         data = article_data(data, train_size, progress=choose_progress(verbose))
     entries = {

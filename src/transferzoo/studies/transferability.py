@@ -18,16 +18,16 @@ from transferzoo.backbones.catalog import BACKBONES
 from transferzoo.data.dataset import Dataset
 from transferzoo.data.splits import stratified_indices
 from transferzoo.errors import InvalidInputError, check_count, invalid, unknown_option
-from transferzoo.evidence import logme
-from transferzoo.proportions import resampled_accuracies
+from transferzoo.judging.evidence import logme
+from transferzoo.judging.proportions import resampled_accuracies
 from transferzoo.recipes.phase import STRENGTHS
 from transferzoo.studies.ranking import RankedBackbone, Ranking
 
 if TYPE_CHECKING:
     import keras
 
-    from transferzoo.feature_store import FeatureStore
-    from transferzoo.progress import Progress
+    from transferzoo.features.store import FeatureStore
+    from transferzoo.ground.progress import Progress
 
 logger = logging.getLogger("transferzoo")
 
@@ -132,8 +132,8 @@ def rank(
     (2, 100)
     """
     from transferzoo.data.catalog import resolve_data
-    from transferzoo.feature_store import FeatureStore
-    from transferzoo.progress import choose_progress
+    from transferzoo.features.store import FeatureStore
+    from transferzoo.ground.progress import choose_progress
 
     seed = check_count("seed", seed, 0)
     max_images = check_count("max_images", max_images, 1)
@@ -195,8 +195,8 @@ def _probe(
     """Return whether a linear probe is right on each validation image, and the strength of its penalty."""
     import keras
 
-    from transferzoo.models import seeded
-    from transferzoo.solving import solve_head
+    from transferzoo.models.construct import seeded
+    from transferzoo.training.linear_head import solve_head
 
     x, y = training
     held = stratified_indices(y, max(len(np.unique(y)), round(HELD_BACK * len(y))), seed, spare=1)
@@ -212,8 +212,8 @@ def _probe(
 def _scores(
     candidate: _Candidate, data: Dataset, *, seed: int, store: FeatureStore | bool, progress: Progress
 ) -> _Scores:
-    from transferzoo.features import extract_features
-    from transferzoo.models import backbone_of, build, model_settings
+    from transferzoo.features.extract import extract_features
+    from transferzoo.models.construct import backbone_of, build, model_settings
 
     clock = [time.perf_counter()]
     model = candidate.built
@@ -313,7 +313,7 @@ def _few(data: Dataset, max_images: int, seed: int) -> Dataset:
 
 def _at_hand(options: Mapping[str, Any]) -> tuple[list[_Candidate], tuple[str, ...]]:
     """Return the backbones whose published weights are in the cache, and the names of the others."""
-    from transferzoo.files import cache_folder
+    from transferzoo.ground.storage.files import cache_folder
 
     wanted = options.get("weights", "imagenet")
     if not isinstance(wanted, str):
@@ -391,7 +391,7 @@ def _named(backbones: Any, options: Mapping[str, Any]) -> list[_Candidate]:
 
 
 def _check(candidate: _Candidate, data: Dataset) -> None:
-    from transferzoo.models import backbone_of, check_build, head_of
+    from transferzoo.models.construct import backbone_of, check_build, head_of
 
     built = candidate.built
     if built is None:

@@ -1,0 +1,1 @@
+"""From predictions to figures: arrays alone, never Keras."""

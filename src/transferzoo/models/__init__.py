@@ -1,0 +1,1 @@
+"""From pixels to probabilities: preprocessing, backbone and head as one Keras model."""

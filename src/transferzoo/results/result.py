@@ -1,0 +1,636 @@
+"""What a run left behind, as one record that saves, loads and draws itself."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import hashlib
+import json
+import math
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transferzoo import plots
+from transferzoo.errors import RecordError, invalid
+from transferzoo.ground.storage.files import folder_written_beside, refuse_full_folder
+from transferzoo.judging.prediction_checks import check_class_names, check_labels
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+FORMAT = 2
+KIND = "transferzoo run"
+COST_WORDS = {
+    "parameters": "{} parameters",
+    "trainable_parameters": "{} of them trainable",
+    "size_bytes": "{}",
+    "train_seconds": "trained in {}",
+    "reused_feature_seconds": "of which {} for features that an earlier run computed",
+    "images_per_second": "predicts {} images/s",
+}
+RUN, HISTORY, PREDICTIONS, MODEL = "run.json", "history.csv", "predictions.npz", "model.keras"
+ARRAYS = ("index", "y_true", "y_prob", "validation_true", "validation_prob")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
+class Result:
+    """What a run left behind: numbers, curves, predictions, settings, and the model.
+
+    Saved, it is a folder that needs neither this library nor Python to be read::
+
+        mobilenet/
+            run.json            name, metrics, settings, costs, environment, provenance, class names
+            history.csv         one line for each epoch
+            predictions.npz     index, y_true and y_prob; validation_true and validation_prob
+            model.keras         the trained model; loads with Keras alone
+
+    Attributes
+    ----------
+    name : str
+        The run's label, such as ``"mobilenet"``.
+    metrics : dict of str to float
+        As :func:`transferzoo.evaluation.evaluate` gives them; accuracies are fractions in ``[0, 1]``.
+    history : dict of str to list
+        One entry an epoch: floats, and str under ``"phase"``. Empty where nothing was trained.
+    y_true : ndarray of int64, shape (n,)
+        True classes of the images that the run was judged on.
+    y_prob : ndarray of float32, shape (n, k)
+        Class probabilities that the model gave for them.
+    class_names : tuple of str
+        The ``k`` names.
+    settings : dict
+        The full call, in plain JSON types.
+    costs : dict of str to number
+        ``parameters``, ``trainable_parameters``, ``size_bytes``, ``train_seconds``,
+        ``images_per_second`` and more. What is unknown is NaN.
+    environment : dict of str to str
+        Versions, backend and device.
+    index : ndarray of int64, shape (n,)
+        Place of each image in the test split it was taken from; by default ``0`` to ``n - 1``.
+    validation_true, validation_prob : ndarray of int64, shape (m,), and of float32, shape (m, k), or None
+        The same for the validation images, which the temperature was fitted on.
+    provenance : dict
+        What does not change the outcome, or follows from it: ``call``, the call as it was made; ``hashes``
+        (SHA-256) of data, weights and the trained model; ``durations`` in seconds; when it ``started``.
+    folder : Path or None
+        Where it is saved.
+
+    Raises
+    ------
+    InvalidInputError
+        If the arrays, names or lists do not belong together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> result = Result(
+    ...     name="mobilenet",
+    ...     metrics={"accuracy": 0.5},
+    ...     history={"loss": [0.7], "accuracy": [0.5]},
+    ...     y_true=np.array([0, 1]),
+    ...     y_prob=np.array([[0.9, 0.1], [0.6, 0.4]]),
+    ...     class_names=("cat", "dog"),
+    ...     settings={"seed": 0},
+    ...     costs={"parameters": 3_200_000},
+    ...     environment={"keras": "3.8.0"},
+    ... )
+    >>> result
+    <Result 'mobilenet': accuracy 50.0% on 2 images of 2 classes>
+    """
+
+    name: str
+    metrics: dict[str, float]
+    history: dict[str, list[Any]]
+    y_true: NDArray[np.int64]
+    y_prob: NDArray[np.float32]
+    class_names: tuple[str, ...]
+    settings: dict[str, Any]
+    costs: dict[str, Any]
+    environment: dict[str, str]
+    index: NDArray[np.int64] | None = None
+    validation_true: NDArray[np.int64] | None = None
+    validation_prob: NDArray[np.float32] | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+    folder: Path | None = None
+    _model: Any = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        y_prob = np.asarray(self.y_prob, dtype=np.float32)
+        if y_prob.ndim != 2:
+            raise invalid("y_prob", "class probabilities, shape (n, k)", y_prob.shape)
+        # not held to summing to 1: a run that diverged to NaN is a result too
+        n, k = y_prob.shape
+        values = {
+            "name": str(self.name),
+            "metrics": _numbers(self.metrics),
+            "history": _history(self.history),
+            "y_true": check_labels("y_true", self.y_true, num_classes=k, length=n),
+            "y_prob": y_prob,
+            "class_names": check_class_names(self.class_names, k),
+            "settings": plain(self.settings),
+            "costs": _numbers(self.costs),
+            "environment": {str(key): str(value) for key, value in self.environment.items()},
+            "index": _index(self.index, n),
+            "provenance": plain(self.provenance),
+            "folder": None if self.folder is None else Path(self.folder),
+        }
+        if (self.validation_true is None) != (self.validation_prob is None):
+            raise invalid("validation_prob", "given together with validation_true", self.validation_prob)
+        if self.validation_prob is not None:
+            probabilities = np.asarray(self.validation_prob, dtype=np.float32)
+            if probabilities.ndim != 2 or probabilities.shape[1] != k:
+                raise invalid("validation_prob", f"of shape (m, {k}), as y_prob", probabilities.shape)
+            values["validation_prob"] = probabilities
+            labels: Any = self.validation_true
+            values["validation_true"] = check_labels(
+                "validation_true", labels, num_classes=k, length=len(probabilities)
+            )
+        for key, value in values.items():
+            object.__setattr__(self, key, value)
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        """Whether each image was classified rightly: bool, shape (n,)."""
+        return np.asarray(self.y_prob.argmax(axis=1) == self.y_true)
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of random weights, order and augmentation, where it is on record."""
+        return self.settings.get("seed")
+
+    @property
+    def model(self) -> Any:
+        """The trained ``keras.Model``: the one in memory, else read once from the folder.
+
+        Raises
+        ------
+        RecordError
+            If the run was kept without its model, or the file cannot be read.
+        """
+        if self._model is None:
+            object.__setattr__(self, "_model", self._read_model())
+        return self._model
+
+    def _read_model(self) -> Any:
+        if self.folder is None or not (self.folder / MODEL).is_file():
+            where = "in memory, and it was not saved" if self.folder is None else f"in '{self.folder}'"
+            raise RecordError(
+                f"The model of run '{self.name}' is not {where}. "
+                "Its numbers and predictions are here; to have the model, run again and keep it."
+            )
+        import keras
+
+        path = self.folder / MODEL
+        try:
+            return keras.models.load_model(path)
+        except Exception as error:
+            reason = " ".join(str(error).split())[:200]
+            raise _unreadable(self.folder, MODEL, f"Keras could not load it: {reason}") from error
+
+    @property
+    def accuracy(self) -> float:
+        """Fraction of images classified rightly, in ``[0, 1]``; NaN where it was not measured."""
+        return self.metrics.get("accuracy", math.nan)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs trained, over all phases."""
+        return max((len(values) for values in self.history.values()), default=0)
+
+    def row(self) -> dict[str, Any]:
+        """Return the run as one line of a table.
+
+        Returns
+        -------
+        dict
+            ``model``, ``seed``, ``accuracy``, ``parameters``, ``size_bytes``, ``train_seconds``,
+            ``images_per_second``, ``epochs``, then the other metrics and the other costs. What was not
+            measured is NaN.
+        """
+        first = ("parameters", "size_bytes", "train_seconds", "images_per_second")
+        row = {"model": self.name, "seed": self.seed, "accuracy": self.accuracy}
+        row |= {key: self.costs.get(key, math.nan) for key in first}
+        row["epochs"] = self.epochs
+        for table in (self.metrics, self.costs):
+            row |= {key: value for key, value in table.items() if key not in row}
+        return row
+
+    def __repr__(self) -> str:
+        n, k = self.y_prob.shape
+        shown = plots.readable("accuracy", self.accuracy)
+        return f"<Result {self.name!r}: accuracy {shown} on {n:,} images of {k} classes>"
+
+    def __str__(self) -> str:
+        n, k = self.y_prob.shape
+        shown = plots.readable("accuracy", self.accuracy)
+        lines = [f"{self.name}: accuracy {shown} on {n:,} images of {k} classes"]
+        figures = [
+            f"{key.replace('_', ' ')} {plots.readable(key, value)}"
+            for key, value in self.metrics.items()
+            if key != "accuracy" and math.isfinite(value)
+        ]
+        spent = [
+            words.format(plots.readable(key, self.costs[key]))
+            for key, words in COST_WORDS.items()
+            if math.isfinite(self.costs.get(key, math.nan))
+            and (key != "reused_feature_seconds" or self.costs[key])
+        ]
+        lines += ["  " + ", ".join(parts) for parts in (figures, spent) if parts]
+        if self.epochs:
+            phases = list(dict.fromkeys(self.history.get("phase", [])))
+            named = f", phases {', '.join(phases)}" if phases else ""
+            lines.append(f"  {self.epochs} epoch{'s' if self.epochs > 1 else ''}{named}")
+        if chosen := self.provenance.get("chosen"):
+            lines.append(f"  minutes={self.settings['minutes']:g}: {_chosen(chosen)}")
+        if returned := self.provenance.get("returned"):
+            lines.append(f"  returned: {returned}")
+        if self.folder is not None:
+            lines.append(f"  saved in {self.folder}")
+        return "\n".join(lines)
+
+    def plot_history(self, ax: Any = None) -> NDArray[Any]:
+        """Draw loss and accuracy over the epochs; see :func:`transferzoo.plots.history`."""
+        return plots.history(self.history, ax=ax)
+
+    def plot_confusion_matrix(self, normalize: str | None = None, ax: Axes | None = None) -> Axes:
+        """Draw what was taken for what; see :func:`transferzoo.plots.confusion_matrix`."""
+        return plots.confusion_matrix(self, normalize=normalize, ax=ax)
+
+    def classification_report(self) -> str:
+        """Return scikit-learn's table of precision, recall, F1 and support, a line a class."""
+        from sklearn.metrics import classification_report
+
+        return str(
+            classification_report(
+                self.y_true,
+                self.y_prob.argmax(axis=1),
+                labels=np.arange(len(self.class_names)),
+                target_names=list(self.class_names),
+                digits=3,
+                zero_division=0,
+            )
+        )
+
+    def save(self, folder: str | Path, *, model: bool = True) -> Path:
+        """Write the run to a folder, whole or not at all.
+
+        Parameters
+        ----------
+        folder : str or Path
+            A folder that does not exist yet, or is empty.
+        model : bool, default True
+            Write the model too, where it is at hand.
+
+        Returns
+        -------
+        Path
+            The folder.
+
+        Raises
+        ------
+        OutputExistsError
+            If the folder holds something; nothing in it is touched.
+        """
+        path = Path(folder).expanduser().absolute()
+        refuse_full_folder(path)
+        with folder_written_beside(path) as part:
+            self._write(part, model=model)
+        return path
+
+    def write_into(self, folder: str | Path, *, model: bool = True) -> Path:
+        """Write the run to its own folder, which may hold its checkpoint.
+
+        Files are put in place one by one, ``run.json`` last: without it the folder holds no finished run.
+        """
+        path = Path(folder).expanduser().absolute()
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as name:
+            part = Path(name)
+            self._write(part, model=model)
+            for file in (MODEL, HISTORY, PREDICTIONS, RUN):
+                if (part / file).exists():
+                    (part / file).replace(path / file)
+        return path
+
+    def _write(self, part: Path, *, model: bool) -> None:
+        text = json.dumps(self._run(), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+        (part / RUN).write_text(text + "\n", encoding="utf-8")
+        _write_history(part / HISTORY, self.history, self.epochs)
+        arrays: dict[str, Any] = {"index": self.index, "y_true": self.y_true, "y_prob": self.y_prob}
+        if self.validation_prob is not None:
+            arrays |= {"validation_true": self.validation_true, "validation_prob": self.validation_prob}
+        np.savez_compressed(part / PREDICTIONS, **arrays)
+        if model and self._model is not None:
+            self._model.save(part / MODEL)
+        elif model and self.folder is not None and (self.folder / MODEL).is_file():
+            shutil.copyfile(self.folder / MODEL, part / MODEL)
+
+    def _run(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "kind": KIND,
+            "name": self.name,
+            "metrics": plain(self.metrics),
+            "settings": self.settings,
+            "costs": plain(self.costs),
+            "environment": self.environment,
+            "provenance": self.provenance,
+            "class_names": list(self.class_names),
+            "epochs": self.epochs,
+        }
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Result:
+        """Read a saved run back; the model is read when it is first asked for.
+
+        Parameters
+        ----------
+        folder : str or Path
+            What :meth:`save` wrote.
+
+        Returns
+        -------
+        Result
+            With ``folder`` set.
+
+        Raises
+        ------
+        RecordError
+            If the folder holds no run, one by a newer transferzoo, or one that is damaged. The message
+            names the file.
+        """
+        path = Path(folder).expanduser().absolute()
+        run = read_run(path)
+        predictions = read_predictions(path)
+        history = read_history(path)
+        try:
+            result = cls(
+                name=run["name"],
+                metrics=run["metrics"],
+                history=history,
+                **predictions,
+                class_names=run["class_names"],
+                settings=run["settings"],
+                costs=run["costs"],
+                environment=run["environment"],
+                provenance=run.get("provenance", {}),
+                folder=path,
+            )
+        except KeyError as error:
+            raise _unreadable(path, RUN, f"it has no entry {error}") from error
+        except (AttributeError, TypeError, ValueError) as error:
+            raise _unreadable(path, RUN, f"it disagrees with {HISTORY} or {PREDICTIONS}: {error}") from error
+        if result.epochs != run.get("epochs", result.epochs):
+            raise _unreadable(path, HISTORY, f"it has {result.epochs} epochs where {run['epochs']} were run")
+        return result
+
+
+def is_run(folder: str | Path) -> bool:
+    """Return whether `folder` holds a saved run, judged by its ``run.json`` alone."""
+    return read_settings(folder) is not None
+
+
+def read_settings(folder: str | Path) -> dict[str, Any] | None:
+    """Return the settings of the run saved in `folder`, or None where there is no run.
+
+    Only ``run.json`` is read.
+
+    Examples
+    --------
+    >>> read_settings("no/such/folder") is None
+    True
+    """
+    try:
+        run = json.loads((Path(folder).expanduser() / RUN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(run, dict) or run.get("kind") != KIND or not isinstance(run.get("settings"), dict):
+        return None
+    return run["settings"]
+
+
+def settings_hash(settings: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a run's settings as sorted JSON: one changed value changes it.
+
+    Examples
+    --------
+    >>> settings_hash({"seed": 0})[:10]
+    'de7d7744cc'
+    """
+    text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# what is said of a recipe and its phases, and changes nothing that they do
+_SAID = frozenset({"name", "description", "source", "known_faults", "build", "epochs"})
+_SAID_OF_A_PHASE = frozenset({"name", "when", "heads"})
+
+
+def identity_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a run's settings changes its result: two runs with the same are one and the same run.
+
+    Names and descriptions are left out where a digest of what they stand for is there.
+
+    Examples
+    --------
+    >>> identity_of({"seed": 0, "recipe": {"description": "mine", "keep": "best"}})
+    {'seed': 0, 'recipe': {'keep': 'best'}}
+    """
+    kept = dict(settings)
+    if isinstance(recipe := kept.get("recipe"), Mapping):
+        kept["recipe"] = {key: value for key, value in recipe.items() if key not in _SAID}
+        if isinstance(phases := recipe.get("phases"), list) and all(isinstance(p, Mapping) for p in phases):
+            kept["recipe"]["phases"] = [
+                {key: value for key, value in phase.items() if key not in _SAID_OF_A_PHASE}
+                for phase in phases
+            ]
+    if isinstance(data := kept.get("data"), Mapping) and "sha256" in data:
+        kept["data"] = {key: data[key] for key in ("sha256", "test_sha256", "mirror_safe") if key in data}
+    if isinstance(model := kept.get("model"), Mapping):
+        named = {"backbone": "backbone_sha256", "head": "head_sha256", "name": "digest"}
+        without = {name for name, digest in named.items() if model.get(digest) is not None}
+        kept["model"] = {key: value for key, value in model.items() if key not in without}
+    return kept
+
+
+def _chosen(chosen: Mapping[str, Any]) -> str:
+    options = {key: chosen[key] for key in ("epochs", "steps_per_epoch") if chosen.get(key)}
+    if not options:
+        return "no time to train the backbone"
+    return ", ".join(f"{key}={value}" for key, value in options.items()) + " in the last phase"
+
+
+def identity_hash(settings: Mapping[str, Any]) -> str:
+    """Return the SHA-256 that names a run: of `identity_of` its settings, as sorted JSON."""
+    return settings_hash(identity_of(settings))
+
+
+def plain(value: Any) -> Any:
+    """Return `value` in the types that JSON has; a number that is not finite becomes None.
+
+    Records become dicts, arrays lists, paths strings, and functions their dotted name. Whatever else
+    there is becomes its text: a finished run is worth more than one odd argument in its settings.
+
+    Examples
+    --------
+    >>> plain({"rate": np.float32(0.5), "sizes": (32, np.int64(96)), "loss": float("nan")})
+    {'rate': 0.5, 'sizes': [32, 96], 'loss': None}
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, (bool, str)):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted((plain(entry) for entry in value), key=str)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {entry.name: plain(getattr(value, entry.name)) for entry in dataclasses.fields(value)}
+    if hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}"
+    # an address would differ from run to run and say nothing
+    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
+
+
+def _numbers(table: Mapping[str, Any]) -> dict[str, Any]:
+    values = {str(key): plain(value) for key, value in table.items()}
+    return {key: math.nan if value is None else value for key, value in values.items()}
+
+
+def _index(index: Any, count: int) -> NDArray[np.int64]:
+    array = np.arange(count) if index is None else np.asarray(index)
+    if array.shape != (count,) or array.dtype.kind not in "iu":
+        raise invalid("index", f"whole numbers, shape ({count},)", array.shape)
+    return array.astype(np.int64, copy=False)
+
+
+def _history(history: Mapping[str, Any]) -> dict[str, list[Any]]:
+    lists: dict[str, list[Any]] = {}
+    for key, values in history.items():
+        try:
+            lists[str(key)] = [_entry(key, value) for value in values]
+        except (TypeError, ValueError):
+            raise invalid(f"history[{key!r}]", "a list of numbers, one for each epoch", values) from None
+    lengths = {key: len(values) for key, values in lists.items()}
+    if len(set(lengths.values())) > 1 or "epoch" in lists:
+        raise invalid("history", "lists of one length, one entry for each epoch, none named 'epoch'", lengths)
+    return lists
+
+
+def _entry(key: str, value: Any) -> Any:
+    if key == "phase":
+        return str(value)
+    return math.nan if value is None else float(value)
+
+
+def _unreadable(folder: Path, file: str, why: str) -> RecordError:
+    return RecordError(
+        f"'{folder}' cannot be read as a run: {file}: {why}. "
+        "Check the path, copy the folder again from where it was made, or run again.",
+        argument="folder",
+        value=str(folder),
+    )
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """Return what ``run.json`` holds."""
+    try:
+        run = json.loads((folder / RUN).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise _unreadable(folder, RUN, "it is missing") from error
+    except (OSError, ValueError) as error:
+        raise _unreadable(folder, RUN, f"it is damaged: {error}") from error
+    if not isinstance(run, dict) or run.get("kind") != KIND:
+        raise _unreadable(folder, RUN, f"it is not of kind '{KIND}'")
+    number = run.get("format")
+    if isinstance(number, int) and number > FORMAT:
+        raise RecordError(
+            f"'{folder}' cannot be read: {RUN} has format {number}, written by a newer transferzoo; this one "
+            f"reads up to {FORMAT}. Upgrade with: pip install --upgrade transferzoo",
+            argument="folder",
+            value=str(folder),
+        )
+    for table in ("settings", "metrics", "costs", "environment", "provenance"):
+        if not isinstance(run.get(table, {}), dict):
+            raise _unreadable(folder, RUN, f"its entry '{table}' is no table")
+    if number not in (1, FORMAT):  # the first had neither index, validation predictions nor provenance
+        raise _unreadable(folder, RUN, f"it has the unknown format {number!r}")
+    return run
+
+
+def read_predictions(folder: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of ``predictions.npz``."""
+    try:
+        # given a path, np.load leaves the file open when the archive is damaged
+        with (folder / PREDICTIONS).open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in ARRAYS if name in arrays}
+    except FileNotFoundError as error:
+        raise _unreadable(folder, PREDICTIONS, "it is missing") from error
+    except Exception as error:
+        # zipfile, zlib and the array header each raise kinds of their own on damaged bytes
+        raise _unreadable(folder, PREDICTIONS, f"it is damaged: {error}") from error
+    if not {"y_true", "y_prob"} <= set(found):
+        raise _unreadable(folder, PREDICTIONS, "it does not hold both y_true and y_prob")
+    for labels, probabilities in (("y_true", "y_prob"), ("validation_true", "validation_prob")):
+        true, prob = found.get(labels), found.get(probabilities)
+        if true is None and prob is None:
+            continue
+        if (
+            true is None
+            or prob is None
+            or true.dtype.kind not in "iu"
+            or prob.dtype.kind != "f"
+            or prob.shape[:1] != true.shape
+        ):
+            shapes = [f"{array.dtype} {array.shape}" for array in (true, prob) if array is not None]
+            raise _unreadable(
+                folder, PREDICTIONS, f"its arrays do not belong together: {' and '.join(shapes)}"
+            )
+    return found
+
+
+def _write_history(path: Path, history: Mapping[str, list[Any]], epochs: int) -> None:
+    columns = sorted(history, key=lambda key: key != "phase")
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["epoch", *columns])
+        for index in range(epochs):
+            entries = (history[key][index] for key in columns)
+            # an empty cell is what other programs read as missing
+            writer.writerow([index + 1, *("" if entry != entry else entry for entry in entries)])
+
+
+def read_history(folder: Path) -> dict[str, list[Any]]:
+    """Return the columns of ``history.csv``."""
+    try:
+        with (folder / HISTORY).open(encoding="utf-8", newline="") as stream:
+            header, *lines = csv.reader(stream)
+        columns = zip(*lines, strict=True) if lines else ((),) * len(header)
+        table = dict(zip(header, columns, strict=True))
+        del table["epoch"]
+        return {
+            key: [entry if key == "phase" else float(entry or "nan") for entry in entries]
+            for key, entries in table.items()
+        }
+    except FileNotFoundError as error:
+        raise _unreadable(folder, HISTORY, "it is missing") from error
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise _unreadable(folder, HISTORY, f"it is damaged: {error}") from error

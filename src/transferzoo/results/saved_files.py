@@ -1,0 +1,77 @@
+"""The files of saved runs, each read by itself, so that a damaged one hides no other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from transferzoo.errors import RecordError
+from transferzoo.results.discrepancies import Ledger
+from transferzoo.results.result import (
+    HISTORY,
+    PREDICTIONS,
+    RUN,
+    read_history,
+    read_predictions,
+    read_run,
+)
+
+
+@dataclass
+class SavedRun:
+    """What a run's folder holds; empty where a file cannot be read."""
+
+    folder: Path
+    label: str
+    run: dict[str, Any] = field(default_factory=dict)
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    def read(self, ledger: Ledger) -> None:
+        """Read each file by itself: one that is damaged does not keep the others from being checked."""
+        try:
+            self.run = read_run(self.folder)
+        except RecordError as error:
+            ledger.differ(self.label, RUN, "a run", _why(error))
+        try:
+            self.arrays = read_predictions(self.folder)
+        except RecordError as error:
+            ledger.differ(self.label, PREDICTIONS, "predictions", _why(error))
+        try:
+            history = read_history(self.folder)
+        except RecordError as error:
+            ledger.differ(self.label, HISTORY, "a history", _why(error))
+        else:
+            if "epochs" in self.run:
+                epochs = max(map(len, history.values()), default=0)
+                ledger.compare(self.label, "epochs", self.run["epochs"], epochs)
+
+    def part(self, *keys: str) -> dict[str, Any]:
+        """Return a table of ``run.json``; an empty one where there is none."""
+        found: Any = self.run
+        for key in keys:
+            found = found.get(key) if isinstance(found, Mapping) else None
+        return dict(found) if isinstance(found, Mapping) else {}
+
+    @property
+    def seed(self) -> Any:
+        """The seed on record."""
+        return self.part("settings").get("seed")
+
+    def figures(self) -> dict[str, Any]:
+        """Return what a study's table says of the run."""
+        return {**self.part("costs"), "epochs": self.run.get("epochs"), **self.part("metrics")}
+
+
+def label_of(path: Path, root: Path) -> str:
+    """Return what to call a folder or file within `root`."""
+    return path.name if path == root else path.relative_to(root).as_posix()
+
+
+def _why(error: RecordError) -> str:
+    """Return the reason in an error about a folder, without the path and the advice."""
+    reason = str(error).partition("cannot be read as a run: ")[2].partition(" Check the path, ")[0]
+    return reason.rstrip(".") or str(error)
