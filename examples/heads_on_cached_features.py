@@ -30,7 +30,7 @@ def digits_between(first: int, last: int, seed: int) -> tz.Dataset:
         wanted = (first <= y) & (y <= last)
         arrays |= {f"x_{split}": x[wanted], f"y_{split}": y[wanted] - first}
     names = map(str, range(first, last + 1))
-    return tz.from_arrays(**arrays, class_names=names, name=f"{first} to {last}", mirror_safe=False)
+    return tz.from_arrays(**arrays, class_names=names, name=f"{first} to {last}", flip_safe=False)
 
 
 def main() -> None:

@@ -42,14 +42,14 @@ def main() -> None:
     options = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as temporary:
-        folder, mirror_safe = options.folder, True
+        folder, flip_safe = options.folder, True
         if folder is None:
-            folder, mirror_safe = Path(temporary) / "digits", False
+            folder, flip_safe = Path(temporary) / "digits", False
             write_class_folders(folder)
             print("no folder was given: made one of scikit-learn's digits")
         # a mirrored photo of a cat is a photo of a cat; a mirrored 3 is no 3
         data = tz.from_directory(
-            folder, image_size=options.image_size, seed=options.seed, mirror_safe=mirror_safe
+            folder, image_size=options.image_size, seed=options.seed, flip_safe=flip_safe
         )
     data = data.subset(train=options.train, test=options.test)
     print(data.summary(), "\n")

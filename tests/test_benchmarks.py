@@ -22,6 +22,14 @@ DIGITS = ("--dataset", "digits", "--weights", "none")
 SMALL = (*DIGITS, "--backbone", "mobilenet_025")
 FEW = ("--train", "100", "--validation", "50", "--test", "50")
 # the least work that each script can do, and how many rows it then prints
+
+
+def structure_packages():
+    """Return the folders of the library's source that hold modules."""
+    source = BENCHMARKS.parent / "src/transferzoo"
+    return {path.parent for path in source.rglob("*.py")}
+
+
 CALLS = {
     "article_port.py": ((*DIGITS, "--images", "150", "--epochs", "1"), 1),
     "backends.py": (("--only", "nothing", "--sizes", "32", "--steps", "1", "--repeats", "1"), 1),
@@ -34,6 +42,7 @@ CALLS = {
     "sizes.py": ((*SMALL, "--sizes", "20", "--seeds", "1", "--test", "50"), 1),
     "standardising.py": ((*SMALL, *FEW, "--sizes", "20", "40", "--seeds", "1"), 2),
     "stems.py": ((*SMALL, "--train", "100", "--test", "50", "--sizes", "32"), 2),
+    "structure.py": ((), len(structure_packages())),
     "time_to_accuracy.py": (
         (*DIGITS, "--train", "100", "--runs", "port:1", "default:1", "call+train=40+epochs=1", "--stop"),
         3,

@@ -14,7 +14,7 @@ import pytest
 
 import transferzoo as tz
 from transferzoo.errors import OutputExistsError, RecordError
-from transferzoo.training.checkpoints import CHECKPOINT, Checkpoints, Progressed, read_unfinished
+from transferzoo.training.checkpoints import CHECKPOINT, Checkpoints, TrainingState, read_unfinished
 
 # a real run: a head solved on cached features, then dropout, augmentation, mixup, AdamW with a rate for each
 # layer, a plateau, early stopping, and batches that do not divide the images evenly
@@ -232,7 +232,7 @@ def test_a_checkpoint_holds_no_pickle(tmp_path, tiny, tiny_digits, quick):
 
 def test_a_state_comes_back_as_it_was(tmp_path):
     checkpoints = Checkpoints(tmp_path / "run", {"seed": 1})
-    state = Progressed(
+    state = TrainingState(
         phase=1,
         epoch=2,
         batch=3,
@@ -254,7 +254,7 @@ def test_a_state_comes_back_as_it_was(tmp_path):
 
 def test_a_killed_process_leaves_nothing_behind_after_the_next(tmp_path):
     checkpoints = Checkpoints(tmp_path, {})
-    checkpoints.save(Progressed())
+    checkpoints.save(TrainingState())
     (tmp_path / ".checkpoint-abc.npz").write_bytes(b"half")
     checkpoints.sweep()
     assert [file.name for file in tmp_path.iterdir()] == [CHECKPOINT]

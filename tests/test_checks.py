@@ -11,7 +11,7 @@ from keras import layers
 
 import transferzoo as tz
 from transferzoo.linting.checks import CODES, findings_between, findings_for, log_findings
-from transferzoo.runs import plan_run
+from transferzoo.planning import plan_run
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "lint.md"
 
@@ -27,7 +27,7 @@ def scans():
 @pytest.fixture(scope="module")
 def data(scans):
     """Scans in splits that nothing can be said against."""
-    return tz.from_arrays(*scans, test=450, validation=400, name="scans", mirror_safe=False)
+    return tz.from_arrays(*scans, test=450, validation=400, name="scans", flip_safe=False)
 
 
 @pytest.fixture
@@ -235,7 +235,7 @@ class TestModel:
     def test_mirrored_digits_are_a_warning(self, data):
         model = network(scaling(), layers.RandomFlip("horizontal"))
         assert of(findings_for(planned(model, data)), "TZ108").severity == "warning"
-        photos = dataclasses.replace(data, mirror_safe=True)
+        photos = dataclasses.replace(data, flip_safe=True)
         assert of(findings_for(planned(model, photos)), "TZ108").severity == "note"
 
     def test_random_layers_that_act_in_evaluation_are_an_error(self, data):

@@ -483,7 +483,7 @@ def test_photos_are_read_as_the_options_say(run, tiny, photos, monkeypatch):
         "resize": "pad",
         "background": "black",
         "test": 4,
-        "mirror_safe": False,
+        "flip_safe": False,
     }
     assert {key: made[key] for key in expected} == expected
     assert record["class_names"] == ["rose", "leaf"]

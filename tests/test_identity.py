@@ -14,8 +14,8 @@ from transferzoo.data.augmentation import Augmentation
 from transferzoo.errors import OutputExistsError, UnknownOptionError
 from transferzoo.features.store import FeatureStore
 from transferzoo.models.construct import model_digest
+from transferzoo.planning import plan_run
 from transferzoo.plots import less_is_better
-from transferzoo.runs import plan_run
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ class TestWhatMakesAnotherRun:
         assert identity() != before
 
     def test_whether_images_may_be_mirrored(self, identity, tiny_digits):
-        assert identity(data=dataclasses.replace(tiny_digits, mirror_safe=True)) != identity()
+        assert identity(data=dataclasses.replace(tiny_digits, flip_safe=True)) != identity()
 
     def test_a_setting_of_a_phase(self, identity):
         assert identity(learning_rate=0.02) != identity()

@@ -16,7 +16,9 @@ from matplotlib import pyplot
 
 from transferzoo.errors import InvalidInputError, OutputExistsError, RecordError
 from transferzoo.evaluation import evaluate
-from transferzoo.results.result import Result, is_run, plain, read_settings
+from transferzoo.results.folder import is_run, read_settings
+from transferzoo.results.identity import plain
+from transferzoo.results.result import Result
 
 Y_TRUE = np.array([0, 1, 2, 1])
 Y_PROB = np.array([[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.3, 0.3, 0.4], [0.6, 0.3, 0.1]])

@@ -15,8 +15,9 @@ from transferzoo.errors import (
     UnknownOptionError,
     WeightsError,
 )
+from transferzoo.ground.environment import environment
 from transferzoo.models.construct import model_settings
-from transferzoo.runs import BUILD_OPTIONS, environment, plan_run, softmax
+from transferzoo.planning import BUILD_OPTIONS, plan_run
 
 
 @pytest.fixture
@@ -104,10 +105,6 @@ def test_a_dataset_may_be_given_by_name(tiny, quick):
 
 def test_logits_become_probabilities(run):
     assert np.allclose(run(classifier_activation=None).y_prob.sum(axis=1), 1, atol=1e-5)
-
-
-def test_softmax_does_not_overflow():
-    assert np.allclose(softmax(np.array([[1000.0, 0.0], [0.0, 0.0]], "float32")), [[1, 0], [0.5, 0.5]])
 
 
 # --- a model in place of a name

@@ -9,7 +9,8 @@ import pytest
 
 import transferzoo as tz
 from transferzoo.errors import RecordError
-from transferzoo.results.result import Result, identity_hash, settings_hash
+from transferzoo.results.identity import identity_hash, settings_hash
+from transferzoo.results.result import Result
 from transferzoo.results.verification import verify
 from transferzoo.studies.failures import Failure
 

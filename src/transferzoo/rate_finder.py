@@ -22,8 +22,8 @@ from transferzoo.features.store import FeatureStore
 from transferzoo.ground.progress import Progress, choose_progress
 from transferzoo.models.construct import build, seeded
 from transferzoo.models.prediction import needs_floats
+from transferzoo.planning import plan_run
 from transferzoo.recipes.recipe import Recipe
-from transferzoo.runs import plan_run
 from transferzoo.training.callbacks import model_arrays, restore_model
 from transferzoo.training.loop import train
 from transferzoo.training.plan import PhasePlan, images_for, plan, training_batches

@@ -183,11 +183,11 @@ def test_images_of_one_batch_are_changed_each_in_its_own_way():
 def test_images_that_must_not_be_mirrored_are_not():
     for augmentation in (ARTICLE, STRONG):
         expected = dataclasses.replace(augmentation, horizontal_flip=False)
-        assert augmentation.for_mirror_safe(False) == expected
+        assert augmentation.for_flip_safe(False) == expected
 
 
 def test_images_that_may_be_mirrored_are_changed_as_asked():
-    assert ARTICLE.for_mirror_safe(True) is ARTICLE
+    assert ARTICLE.for_flip_safe(True) is ARTICLE
 
 
 def test_the_named_augmentations_are_few():

@@ -50,7 +50,7 @@ def test_shapes_dtypes_and_defaults_are_as_documented():
     }
     assert all(x.dtype == np.uint8 and y.dtype == np.int64 for x, y in data.splits.values())
     assert data.class_counts["train"].tolist() == [16] * 4
-    assert (data.name, data.seed, data.source, data.mirror_safe) == ("arrays", 0, "arrays in memory", True)
+    assert (data.name, data.seed, data.source, data.flip_safe) == ("arrays", 0, "arrays in memory", True)
 
 
 def test_images_keep_their_labels_and_their_order():
@@ -416,9 +416,9 @@ def test_shares_that_leave_a_class_out_are_refused():
     refused("validation must be from 4 to 28", "Got 400", validation=400)
 
 
-def test_other_seeds_and_mirror_safes_are_refused():
+def test_other_seeds_and_flip_safes_are_refused():
     refused("seed must be", "Got 0.5", seed=0.5)
-    refused("mirror_safe must be", "Got 'no'", mirror_safe="no")
+    refused("flip_safe must be", "Got 'no'", flip_safe="no")
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def test_the_seed_moves_the_validation_images():
 
 
 def test_a_mirrored_digit_is_no_digit():
-    assert load_digits().mirror_safe is False
+    assert load_digits().flip_safe is False
 
 
 @pytest.mark.parametrize("validation", [0, 1.0, 1430])

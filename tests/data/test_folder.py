@@ -48,9 +48,9 @@ def test_class_folders_become_a_dataset(tmp_path):
 def test_split_folders_are_taken_as_they_are(tmp_path):
     for split, count in (("train", 5), ("test", 3), ("val", 2)):
         fill(tmp_path / split, count)
-    data = from_directory(tmp_path, name="pets", mirror_safe=False)
+    data = from_directory(tmp_path, name="pets", flip_safe=False)
     assert [len(y) for _, y in data.splits.values()] == [10, 4, 6]
-    assert (data.name, data.mirror_safe) == ("pets", False)
+    assert (data.name, data.flip_safe) == ("pets", False)
 
 
 def test_what_split_folders_leave_out_is_split_off(tmp_path):

@@ -14,8 +14,8 @@ from transferzoo.data.augmentation import ARTICLE, AUGMENTATIONS, LIGHT, Augment
 from transferzoo.errors import InvalidInputError, UnknownOptionError
 from transferzoo.models.construct import backbone_of, head_of
 from transferzoo.models.prediction import predict
+from transferzoo.planning import plan_run
 from transferzoo.recipes.recipe import MAIN_PHASE_OPTIONS, OPTIONS, Recipe
-from transferzoo.runs import plan_run
 
 NAMES = tz.list_recipes()
 # a head that is solved has no use for what belongs to epochs

@@ -6,12 +6,12 @@ import sys
 
 import typer
 
-from transferzoo.cli import checking, looking, ranking, records, studies, training
+from transferzoo.cli import checking, info, ranking, records, studies, training
 from transferzoo.cli.app import app
 from transferzoo.cli.options import StoppedError
 from transferzoo.errors import DivergedError, DownloadError, RecordError, TransferZooError
 
-__all__ = ["app", "checking", "looking", "main", "ranking", "records", "run", "studies", "training"]
+__all__ = ["app", "checking", "info", "main", "ranking", "records", "run", "studies", "training"]
 
 INTERRUPTED = 130
 

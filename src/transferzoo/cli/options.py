@@ -310,7 +310,7 @@ def load_data(given: Mapping[str, Any], progress: Progress | None = None) -> Dat
     if given["skip_unreadable"]:
         photos["on_error"] = "skip"
     if given["flips"] is not None:
-        photos["mirror_safe"] = given["flips"]
+        photos["flip_safe"] = given["flips"]
     columns = {_COLUMNS[key]: given[key] for key in _COLUMNS if given.get(key) is not None}
     if table is None and columns:
         option = next(key for key in _COLUMNS if given.get(key) is not None).replace("_", "-")
@@ -346,7 +346,7 @@ def _named_or_folder(
                 name,
                 name,
             )
-        mirror_safe = photos.pop("mirror_safe", None)
+        flip_safe = photos.pop("flip_safe", None)
         extra = {**photos, **({"layout": layout} if layout else {})}
         if extra:
             options = [
@@ -372,7 +372,7 @@ def _named_or_folder(
                 argument="path",
                 value=str(path),
             ) from error
-        return data if mirror_safe is None else dataclasses.replace(data, mirror_safe=mirror_safe)
+        return data if flip_safe is None else dataclasses.replace(data, flip_safe=flip_safe)
     if name is not None and path is not None:
         raise invalid(
             "--path",

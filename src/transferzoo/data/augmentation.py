@@ -124,9 +124,9 @@ class Augmentation:
             if not 0 <= getattr(self, argument) < np.inf:
                 raise invalid(argument, "a number of 0 or more", getattr(self, argument))
 
-    def for_mirror_safe(self, mirror_safe: bool) -> Augmentation:
+    def for_flip_safe(self, flip_safe: bool) -> Augmentation:
         """Return it without flips where a mirrored image means something else."""
-        return self if mirror_safe else replace(self, horizontal_flip=False)
+        return self if flip_safe else replace(self, horizontal_flip=False)
 
     def draw(self, count: int, rng: np.random.Generator) -> np.ndarray:
         """Draw all that is left to chance, a row a sample; row ``i`` does not depend on `count`.

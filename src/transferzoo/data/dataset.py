@@ -52,7 +52,7 @@ class Dataset:
         Seed that the splits were drawn with.
     source : str
         One line: where the images came from.
-    mirror_safe : bool
+    flip_safe : bool
         Whether a mirrored image keeps its label. False for digits and letters: training then skips
         horizontal flips. Default True.
     test_index : ndarray of int64, shape (n,), optional
@@ -89,7 +89,7 @@ class Dataset:
     class_names: tuple[str, ...]
     seed: int
     source: str
-    mirror_safe: bool = True
+    flip_safe: bool = True
     test_index: np.ndarray | None = None
     left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
     calls: tuple[Mapping[str, Any], ...] = ()
@@ -179,7 +179,7 @@ class Dataset:
             per_class = [("images a class", *SPLITS)]
             for word, statistic in (("fewest", np.min), ("median", np.median), ("most", np.max)):
                 per_class.append((word, *(f"{statistic(counts[split]):,g}" for split in SPLITS)))
-        mirrored = "keeps" if self.mirror_safe else "does not keep"
+        mirrored = "keeps" if self.flip_safe else "does not keep"
         return "\n".join(
             [
                 f"{self.name}: {self.num_classes} classes, images of {self._shape_text()} "
@@ -309,7 +309,7 @@ def from_arrays(
     seed: int = 0,
     name: str = "arrays",
     source: str = "arrays in memory",
-    mirror_safe: bool = True,
+    flip_safe: bool = True,
 ) -> Dataset:
     """Check images and labels, and split off what is not given.
 
@@ -343,7 +343,7 @@ def from_arrays(
         What to call the dataset. Default ``"arrays"``.
     source : str
         One line: where the images came from. Default ``"arrays in memory"``.
-    mirror_safe : bool
+    flip_safe : bool
         Whether a mirrored image keeps its label. Default True.
 
     Returns
@@ -366,8 +366,8 @@ def from_arrays(
     <Dataset 'arrays': 64 train, 16 validation, 20 test images of 8×8×3, 4 classes>
     """
     seed = check_count("seed", seed, 0)
-    if not isinstance(mirror_safe, bool):
-        raise invalid("mirror_safe", "True or False", mirror_safe)
+    if not isinstance(flip_safe, bool):
+        raise invalid("flip_safe", "True or False", flip_safe)
     given = {
         "train": (x_train, y_train),
         "validation": (x_validation, y_validation),
@@ -415,7 +415,7 @@ def from_arrays(
         labels[split] = y if untouched else y[indices]
     arrays: dict[str, Any] = {f"x_{split}": images[split].astype(dtype, copy=False) for split in SPLITS}
     arrays |= {f"y_{split}": labels[split] for split in SPLITS}
-    return Dataset(name=name, class_names=names, seed=seed, source=source, mirror_safe=mirror_safe, **arrays)
+    return Dataset(name=name, class_names=names, seed=seed, source=source, flip_safe=flip_safe, **arrays)
 
 
 def left_out_text(left_out: Mapping[str, int]) -> str:

@@ -30,7 +30,7 @@ def load_digits(*, validation: int | float = 0.2, seed: int = 0) -> Dataset:
     Returns
     -------
     Dataset
-        Images uint8, shape (n, 32, 32, 3), 0 to 255; ten classes ``"0"`` to ``"9"``; not `mirror_safe`.
+        Images uint8, shape (n, 32, 32, 3), 0 to 255; ten classes ``"0"`` to ``"9"``; not `flip_safe`.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def load_digits(*, validation: int | float = 0.2, seed: int = 0) -> Dataset:
     >>> data = load_digits(validation=200)
     >>> data
     <Dataset 'digits': 1238 train, 200 validation, 359 test images of 32×32×3, 10 classes>
-    >>> data.mirror_safe
+    >>> data.flip_safe
     False
     """
     check_share("validation", validation)
@@ -70,5 +70,5 @@ def load_digits(*, validation: int | float = 0.2, seed: int = 0) -> Dataset:
         seed=seed,
         name="digits",
         source="scikit-learn's load_digits, 8×8 scans enlarged to 32×32",
-        mirror_safe=False,
+        flip_safe=False,
     )

@@ -48,7 +48,7 @@ def from_directory(
     layout: str = "auto",
     on_error: str = "raise",
     name: str | None = None,
-    mirror_safe: bool = True,
+    flip_safe: bool = True,
 ) -> Dataset:
     """Read a folder of class folders.
 
@@ -95,7 +95,7 @@ def from_directory(
         warning that names all of them. Default ``"raise"``.
     name : str, optional
         What to call the dataset. Default: the folder's name.
-    mirror_safe : bool
+    flip_safe : bool
         Whether a mirrored image keeps its label. Default True.
 
     Returns
@@ -134,7 +134,7 @@ def from_directory(
         resize=resize,
         background=background,
         on_error=on_error,
-        mirror_safe=mirror_safe,
+        flip_safe=flip_safe,
     )
     wanted = class_order(class_names)
     folder = Path(path).expanduser()

@@ -44,7 +44,7 @@ class PhotoOptions:
     resize: str = "crop"
     background: str | tuple[int, int, int] = "white"
     on_error: str = "raise"
-    mirror_safe: bool = True
+    flip_safe: bool = True
 
     def __post_init__(self) -> None:
         check_count("seed", self.seed, 0)
@@ -129,6 +129,6 @@ def dataset_from_files(
         seed=options.seed,
         name=name,
         source=source,
-        mirror_safe=options.mirror_safe,
+        flip_safe=options.flip_safe,
     )
     return dataclasses.replace(data, left_out=counts)

@@ -32,7 +32,7 @@ def from_batches(
     name: str = "batches",
     seed: int = 0,
     limit: int | None = None,
-    mirror_safe: bool = True,
+    flip_safe: bool = True,
 ) -> Dataset:
     """Gather batches into a dataset of uint8 images; no more than a batch is ever held as anything else.
 
@@ -60,7 +60,7 @@ def from_batches(
     limit : int, optional
         Images to take at most, of `train` and of `test`. Needed where batches never end, and for more than
         100,000 images or 8 GB from what does not say how many there are.
-    mirror_safe : bool
+    flip_safe : bool
         Whether a mirrored image keeps its label. Default True.
 
     Returns
@@ -106,7 +106,7 @@ def from_batches(
         seed=seed,
         name=name,
         source=f"batches of a {type(train).__name__}",
-        mirror_safe=mirror_safe,
+        flip_safe=flip_safe,
     )
 
 

@@ -40,7 +40,7 @@ def from_table(
     class_names: Iterable[str] | Mapping[Any, Any] | None = None,
     on_error: str = "raise",
     name: str | None = None,
-    mirror_safe: bool = True,
+    flip_safe: bool = True,
 ) -> Dataset:
     """Read photos whose paths and labels are columns of a table.
 
@@ -57,7 +57,7 @@ def from_table(
         not give is split off. Default: all rows are split.
     root : str or Path, optional
         Folder that relative paths begin at. Default: the folder of the CSV file, else the current one.
-    validation, test, seed, image_size, resize, background, on_error, mirror_safe
+    validation, test, seed, image_size, resize, background, on_error, flip_safe
         As `from_directory` takes them.
     class_names : list of str, or mapping, optional
         The labels, in label order; rows with other labels are left out, and counted. Labels that are numbers
@@ -101,7 +101,7 @@ def from_table(
         resize=resize,
         background=background,
         on_error=on_error,
-        mirror_safe=mirror_safe,
+        flip_safe=flip_safe,
     )
     file = Path(table).expanduser() if isinstance(table, str | Path) else None
     columns = _columns(table if file is None else file)

@@ -9,7 +9,7 @@ from transferzoo.data.catalog import resolve_data
 from transferzoo.errors import invalid
 from transferzoo.linting.checks import findings_between, findings_for
 from transferzoo.linting.findings import Finding, worst_first
-from transferzoo.runs import RunPlan, plan_run
+from transferzoo.planning import RunPlan, plan_run
 
 if TYPE_CHECKING:
     import keras

@@ -101,7 +101,7 @@ def model_findings(run: Any, facts: ModelFacts) -> Iterator[Finding]:
         )
     if facts.random_layers:
         always = facts.random_in_evaluation
-        mirrors = "RandomFlip" in facts.random_layers and not run.data.mirror_safe
+        mirrors = "RandomFlip" in facts.random_layers and not run.data.flip_safe
         why = (
             "It acts in training alone, but adds to the recipe's own augmentation, and stays in the model "
             "that is exported."

@@ -63,7 +63,7 @@ def recipe_findings(run: Any, facts: ModelFacts) -> Iterator[Finding]:
 
 def _faults(run: Any) -> Iterator[Finding]:
     faults, main = run.recipe.faults, run.recipe.phases[-1]
-    augmentation = main.augmentation and main.augmentation.for_mirror_safe(run.data.mirror_safe)
+    augmentation = main.augmentation and main.augmentation.for_flip_safe(run.data.flip_safe)
     how = "Leave faithful=True out."
     if "augmented_validation" in faults and augmentation is not None:
         yield found(

@@ -25,7 +25,7 @@ def predict(
     progress: Progress | None = None,
 ) -> np.ndarray:
     """Return the model's outputs, float32 ``(n, …)``, a batch at a time so that memory stays flat."""
-    callback = Advance(progress or Progress(), "predicting", math.ceil(len(images) / batch_size))
+    callback = ProgressCallback(progress or Progress(), "predicting", math.ceil(len(images) / batch_size))
     batches = Batches(images, batch_size=batch_size, num_classes=0, as_float=needs_floats(model))
     with callback.shown():
         return np.asarray(model.predict(batches, verbose=0, callbacks=[callback]))
@@ -59,7 +59,7 @@ def compiles_with_xla() -> bool | str:
     return "auto" if tensorflow.config.list_physical_devices("GPU") else False
 
 
-class Advance(keras.callbacks.Callback):
+class ProgressCallback(keras.callbacks.Callback):
     """Moves a progress bar on at each batch."""
 
     def __init__(self, progress: Progress, description: str, total: int) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from transferzoo import plots
 from transferzoo.errors import InvalidInputError, invalid, shorten
 from transferzoo.results.discrepancies import printable
+from transferzoo.results.identity import plain
 from transferzoo.results.pairing import (
     check_same_images,
     data_settings,
@@ -23,7 +24,7 @@ from transferzoo.results.pairing import (
     part_of,
     places_of,
 )
-from transferzoo.results.result import Result, plain
+from transferzoo.results.result import Result
 from transferzoo.statistics import difference
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from transferzoo.errors import shorten
-from transferzoo.results.result import plain
+from transferzoo.results.identity import plain
 
 # the probabilities are saved as float32, and the figures were computed from what is saved: what is left is
 # the order of the additions

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import hashlib
 import json
 import math
-import re
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -22,12 +18,24 @@ from transferzoo import plots
 from transferzoo.errors import RecordError, invalid
 from transferzoo.ground.storage.files import folder_written_beside, refuse_full_folder
 from transferzoo.judging.prediction_checks import check_class_names, check_labels
+from transferzoo.results.folder import (
+    FORMAT,
+    HISTORY,
+    KIND,
+    MODEL,
+    PREDICTIONS,
+    RUN,
+    read_history,
+    read_predictions,
+    read_run,
+    unreadable,
+    write_history,
+)
+from transferzoo.results.identity import plain
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-FORMAT = 2
-KIND = "transferzoo run"
 COST_WORDS = {
     "parameters": "{} parameters",
     "trainable_parameters": "{} of them trainable",
@@ -36,8 +44,6 @@ COST_WORDS = {
     "reused_feature_seconds": "of which {} for features that an earlier run computed",
     "images_per_second": "predicts {} images/s",
 }
-RUN, HISTORY, PREDICTIONS, MODEL = "run.json", "history.csv", "predictions.npz", "model.keras"
-ARRAYS = ("index", "y_true", "y_prob", "validation_true", "validation_prob")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -193,7 +199,7 @@ class Result:
             return keras.models.load_model(path)
         except Exception as error:
             reason = " ".join(str(error).split())[:200]
-            raise _unreadable(self.folder, MODEL, f"Keras could not load it: {reason}") from error
+            raise unreadable(self.folder, MODEL, f"Keras could not load it: {reason}") from error
 
     @property
     def accuracy(self) -> float:
@@ -323,7 +329,7 @@ class Result:
     def _write(self, part: Path, *, model: bool) -> None:
         text = json.dumps(self._run(), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
         (part / RUN).write_text(text + "\n", encoding="utf-8")
-        _write_history(part / HISTORY, self.history, self.epochs)
+        write_history(part / HISTORY, self.history, self.epochs)
         arrays: dict[str, Any] = {"index": self.index, "y_true": self.y_true, "y_prob": self.y_prob}
         if self.validation_prob is not None:
             arrays |= {"validation_true": self.validation_true, "validation_prob": self.validation_prob}
@@ -385,80 +391,12 @@ class Result:
                 folder=path,
             )
         except KeyError as error:
-            raise _unreadable(path, RUN, f"it has no entry {error}") from error
+            raise unreadable(path, RUN, f"it has no entry {error}") from error
         except (AttributeError, TypeError, ValueError) as error:
-            raise _unreadable(path, RUN, f"it disagrees with {HISTORY} or {PREDICTIONS}: {error}") from error
+            raise unreadable(path, RUN, f"it disagrees with {HISTORY} or {PREDICTIONS}: {error}") from error
         if result.epochs != run.get("epochs", result.epochs):
-            raise _unreadable(path, HISTORY, f"it has {result.epochs} epochs where {run['epochs']} were run")
+            raise unreadable(path, HISTORY, f"it has {result.epochs} epochs where {run['epochs']} were run")
         return result
-
-
-def is_run(folder: str | Path) -> bool:
-    """Return whether `folder` holds a saved run, judged by its ``run.json`` alone."""
-    return read_settings(folder) is not None
-
-
-def read_settings(folder: str | Path) -> dict[str, Any] | None:
-    """Return the settings of the run saved in `folder`, or None where there is no run.
-
-    Only ``run.json`` is read.
-
-    Examples
-    --------
-    >>> read_settings("no/such/folder") is None
-    True
-    """
-    try:
-        run = json.loads((Path(folder).expanduser() / RUN).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if not isinstance(run, dict) or run.get("kind") != KIND or not isinstance(run.get("settings"), dict):
-        return None
-    return run["settings"]
-
-
-def settings_hash(settings: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of a run's settings as sorted JSON: one changed value changes it.
-
-    Examples
-    --------
-    >>> settings_hash({"seed": 0})[:10]
-    'de7d7744cc'
-    """
-    text = json.dumps(settings, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-# what is said of a recipe and its phases, and changes nothing that they do
-_SAID = frozenset({"name", "description", "source", "known_faults", "build", "epochs"})
-_SAID_OF_A_PHASE = frozenset({"name", "when", "heads"})
-
-
-def identity_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a run's settings changes its result: two runs with the same are one and the same run.
-
-    Names and descriptions are left out where a digest of what they stand for is there.
-
-    Examples
-    --------
-    >>> identity_of({"seed": 0, "recipe": {"description": "mine", "keep": "best"}})
-    {'seed': 0, 'recipe': {'keep': 'best'}}
-    """
-    kept = dict(settings)
-    if isinstance(recipe := kept.get("recipe"), Mapping):
-        kept["recipe"] = {key: value for key, value in recipe.items() if key not in _SAID}
-        if isinstance(phases := recipe.get("phases"), list) and all(isinstance(p, Mapping) for p in phases):
-            kept["recipe"]["phases"] = [
-                {key: value for key, value in phase.items() if key not in _SAID_OF_A_PHASE}
-                for phase in phases
-            ]
-    if isinstance(data := kept.get("data"), Mapping) and "sha256" in data:
-        kept["data"] = {key: data[key] for key in ("sha256", "test_sha256", "mirror_safe") if key in data}
-    if isinstance(model := kept.get("model"), Mapping):
-        named = {"backbone": "backbone_sha256", "head": "head_sha256", "name": "digest"}
-        without = {name for name, digest in named.items() if model.get(digest) is not None}
-        kept["model"] = {key: value for key, value in model.items() if key not in without}
-    return kept
 
 
 def _chosen(chosen: Mapping[str, Any]) -> str:
@@ -466,48 +404,6 @@ def _chosen(chosen: Mapping[str, Any]) -> str:
     if not options:
         return "no time to train the backbone"
     return ", ".join(f"{key}={value}" for key, value in options.items()) + " in the last phase"
-
-
-def identity_hash(settings: Mapping[str, Any]) -> str:
-    """Return the SHA-256 that names a run: of `identity_of` its settings, as sorted JSON."""
-    return settings_hash(identity_of(settings))
-
-
-def plain(value: Any) -> Any:
-    """Return `value` in the types that JSON has; a number that is not finite becomes None.
-
-    Records become dicts, arrays lists, paths strings, and functions their dotted name. Whatever else
-    there is becomes its text: a finished run is worth more than one odd argument in its settings.
-
-    Examples
-    --------
-    >>> plain({"rate": np.float32(0.5), "sizes": (32, np.int64(96)), "loss": float("nan")})
-    {'rate': 0.5, 'sizes': [32, 96], 'loss': None}
-    """
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, (bool, str)):
-        return value
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, float):
-        return float(value) if math.isfinite(value) else None
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(entry) for entry in value]
-    if isinstance(value, (set, frozenset)):
-        return sorted((plain(entry) for entry in value), key=str)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {entry.name: plain(getattr(value, entry.name)) for entry in dataclasses.fields(value)}
-    if hasattr(value, "__qualname__"):
-        return f"{value.__module__}.{value.__qualname__}"
-    # an address would differ from run to run and say nothing
-    return re.sub(r" at 0x[0-9a-fA-F]+", "", repr(value))
 
 
 def _numbers(table: Mapping[str, Any]) -> dict[str, Any]:
@@ -539,98 +435,3 @@ def _entry(key: str, value: Any) -> Any:
     if key == "phase":
         return str(value)
     return math.nan if value is None else float(value)
-
-
-def _unreadable(folder: Path, file: str, why: str) -> RecordError:
-    return RecordError(
-        f"'{folder}' cannot be read as a run: {file}: {why}. "
-        "Check the path, copy the folder again from where it was made, or run again.",
-        argument="folder",
-        value=str(folder),
-    )
-
-
-def read_run(folder: Path) -> dict[str, Any]:
-    """Return what ``run.json`` holds."""
-    try:
-        run = json.loads((folder / RUN).read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise _unreadable(folder, RUN, "it is missing") from error
-    except (OSError, ValueError) as error:
-        raise _unreadable(folder, RUN, f"it is damaged: {error}") from error
-    if not isinstance(run, dict) or run.get("kind") != KIND:
-        raise _unreadable(folder, RUN, f"it is not of kind '{KIND}'")
-    number = run.get("format")
-    if isinstance(number, int) and number > FORMAT:
-        raise RecordError(
-            f"'{folder}' cannot be read: {RUN} has format {number}, written by a newer transferzoo; this one "
-            f"reads up to {FORMAT}. Upgrade with: pip install --upgrade transferzoo",
-            argument="folder",
-            value=str(folder),
-        )
-    for table in ("settings", "metrics", "costs", "environment", "provenance"):
-        if not isinstance(run.get(table, {}), dict):
-            raise _unreadable(folder, RUN, f"its entry '{table}' is no table")
-    if number not in (1, FORMAT):  # the first had neither index, validation predictions nor provenance
-        raise _unreadable(folder, RUN, f"it has the unknown format {number!r}")
-    return run
-
-
-def read_predictions(folder: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays of ``predictions.npz``."""
-    try:
-        # given a path, np.load leaves the file open when the archive is damaged
-        with (folder / PREDICTIONS).open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in ARRAYS if name in arrays}
-    except FileNotFoundError as error:
-        raise _unreadable(folder, PREDICTIONS, "it is missing") from error
-    except Exception as error:
-        # zipfile, zlib and the array header each raise kinds of their own on damaged bytes
-        raise _unreadable(folder, PREDICTIONS, f"it is damaged: {error}") from error
-    if not {"y_true", "y_prob"} <= set(found):
-        raise _unreadable(folder, PREDICTIONS, "it does not hold both y_true and y_prob")
-    for labels, probabilities in (("y_true", "y_prob"), ("validation_true", "validation_prob")):
-        true, prob = found.get(labels), found.get(probabilities)
-        if true is None and prob is None:
-            continue
-        if (
-            true is None
-            or prob is None
-            or true.dtype.kind not in "iu"
-            or prob.dtype.kind != "f"
-            or prob.shape[:1] != true.shape
-        ):
-            shapes = [f"{array.dtype} {array.shape}" for array in (true, prob) if array is not None]
-            raise _unreadable(
-                folder, PREDICTIONS, f"its arrays do not belong together: {' and '.join(shapes)}"
-            )
-    return found
-
-
-def _write_history(path: Path, history: Mapping[str, list[Any]], epochs: int) -> None:
-    columns = sorted(history, key=lambda key: key != "phase")
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["epoch", *columns])
-        for index in range(epochs):
-            entries = (history[key][index] for key in columns)
-            # an empty cell is what other programs read as missing
-            writer.writerow([index + 1, *("" if entry != entry else entry for entry in entries)])
-
-
-def read_history(folder: Path) -> dict[str, list[Any]]:
-    """Return the columns of ``history.csv``."""
-    try:
-        with (folder / HISTORY).open(encoding="utf-8", newline="") as stream:
-            header, *lines = csv.reader(stream)
-        columns = zip(*lines, strict=True) if lines else ((),) * len(header)
-        table = dict(zip(header, columns, strict=True))
-        del table["epoch"]
-        return {
-            key: [entry if key == "phase" else float(entry or "nan") for entry in entries]
-            for key, entries in table.items()
-        }
-    except FileNotFoundError as error:
-        raise _unreadable(folder, HISTORY, "it is missing") from error
-    except (OSError, ValueError, KeyError, csv.Error) as error:
-        raise _unreadable(folder, HISTORY, f"it is damaged: {error}") from error

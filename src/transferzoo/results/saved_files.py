@@ -11,14 +11,7 @@ from numpy.typing import NDArray
 
 from transferzoo.errors import RecordError
 from transferzoo.results.discrepancies import Ledger
-from transferzoo.results.result import (
-    HISTORY,
-    PREDICTIONS,
-    RUN,
-    read_history,
-    read_predictions,
-    read_run,
-)
+from transferzoo.results.folder import HISTORY, PREDICTIONS, RUN, read_history, read_predictions, read_run
 
 
 @dataclass

@@ -17,7 +17,8 @@ from transferzoo.evaluation import evaluate
 from transferzoo.judging.prediction_checks import ROW_SUM_TOLERANCE
 from transferzoo.results.comparison_files import MARKDOWN, TABLE, check_study
 from transferzoo.results.discrepancies import TOLERANCE, Ledger, Rerun, Verification, one_line
-from transferzoo.results.result import MODEL, PREDICTIONS, RUN, identity_hash, plain, settings_hash
+from transferzoo.results.folder import MODEL, PREDICTIONS, RUN
+from transferzoo.results.identity import identity_hash, plain, settings_hash
 from transferzoo.results.saved_files import SavedRun, label_of
 
 if TYPE_CHECKING:

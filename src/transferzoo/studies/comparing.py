@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from transferzoo.data.dataset import Dataset
     from transferzoo.ground.progress import Progress
+    from transferzoo.planning import RunPlan
     from transferzoo.recipes.recipe import Recipe
-    from transferzoo.runs import RunPlan
 
 logger = logging.getLogger("transferzoo")
 
@@ -204,7 +204,7 @@ def _planned(
 ) -> list[RunPlan]:
     from dataclasses import replace
 
-    from transferzoo.runs import plan_run
+    from transferzoo.planning import plan_run
 
     plans: list[RunPlan] = []
     for entry in entries:
@@ -350,7 +350,7 @@ def _in_worker(
         from transferzoo.backbones.catalog import BACKBONES
         from transferzoo.ground.progress import Progress
         from transferzoo.heads import HEADS
-        from transferzoo.runs import RunPlan
+        from transferzoo.planning import RunPlan
 
         chain = [RunPlan(**each["plan"], data=data) for each in packed]
         for run, each in zip(chain, packed, strict=True):

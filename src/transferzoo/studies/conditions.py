@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from transferzoo.results.result import identity_of
+from transferzoo.results.identity import identity_of
 
 # what makes two runs runs of different models, or of different seeds, and so is no unlikeness
 IDENTITY = ("model.backbone", "model.name", "model.digest", "model.weights_sha256", "model.seed")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from transferzoo.ground.storage.files import written_beside
-from transferzoo.results.result import plain
+from transferzoo.results.identity import plain
 
 FAILURE = "failure.json"
 KIND = "transferzoo failure"

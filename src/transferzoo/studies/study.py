@@ -18,7 +18,8 @@ import numpy as np
 from transferzoo import statistics
 from transferzoo.errors import InvalidInputError, RecordError, invalid, unknown_name
 from transferzoo.ground.metrics import readable
-from transferzoo.results.result import Result, is_run
+from transferzoo.results.folder import is_run
+from transferzoo.results.result import Result
 from transferzoo.studies.choosing import Choice, choose
 from transferzoo.studies.conditions import condition_key, unlike_conditions
 from transferzoo.studies.failures import Failure

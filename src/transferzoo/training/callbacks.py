@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from transferzoo.training.checkpoints import Checkpoints, Progressed
+from transferzoo.training.checkpoints import Checkpoints, TrainingState
 
 logger = logging.getLogger("transferzoo")
 
@@ -75,7 +75,7 @@ class Origin:
     likelihood: np.ndarray
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return it as `Progressed.arrays` holds it."""
+        """Return it as `TrainingState.arrays` holds it."""
         weights = {f"origin_{i}": value for i, value in enumerate(self.weights)}
         return {**weights, "correct_0": self.correct, "likelihood_0": self.likelihood}
 
@@ -113,13 +113,13 @@ class KeepBest(keras.callbacks.EarlyStopping):
         """Leave the weights as they are."""
 
 
-class Keeper(keras.callbacks.Callback):
+class CheckpointCallback(keras.callbacks.Callback):
     """Saves the state of a phase, and brings a saved one back.
 
     Parameters
     ----------
     checkpoints : Checkpoints
-    start : Progressed
+    start : TrainingState
         Where the phase begins.
     model : keras.Model
         The user's model; Keras sets `self.model` to the one that is fitted, which shares its weights.
@@ -128,7 +128,7 @@ class Keeper(keras.callbacks.Callback):
     batches : int
         Batches an epoch.
     describe : callable
-        Returns the fields of `Progressed` that only the run knows.
+        Returns the fields of `TrainingState` that only the run knows.
     origin : Origin, optional
         Where the phase began, if it may be returned to.
     """
@@ -136,7 +136,7 @@ class Keeper(keras.callbacks.Callback):
     def __init__(
         self,
         checkpoints: Checkpoints,
-        start: Progressed,
+        start: TrainingState,
         model: keras.Model,
         remembering: Sequence[keras.callbacks.Callback],
         *,
@@ -147,7 +147,7 @@ class Keeper(keras.callbacks.Callback):
         super().__init__()
         self._origin = origin
         self._checkpoints = checkpoints
-        self._state: Progressed | None = start if start.arrays else None
+        self._state: TrainingState | None = start if start.arrays else None
         self._built = model
         self._remembering = remembering
         self._batches = batches
@@ -203,7 +203,7 @@ class Keeper(keras.callbacks.Callback):
         self._memory = remember(self._remembering), best_weights(self._remembering)
 
     def _save(self) -> None:
-        state = Progressed(
+        state = TrainingState(
             phase=self._phase,
             epoch=self._epoch,
             batch=self._batch,
@@ -240,7 +240,7 @@ def unique_variables(*models: keras.Model) -> list[Any]:
 
 
 def model_arrays(model: keras.Model) -> dict[str, np.ndarray]:
-    """Return a model's variables as `Progressed.arrays` holds them between phases."""
+    """Return a model's variables as `TrainingState.arrays` holds them between phases."""
     return _numbered(unique_variables(model), "model")
 
 

@@ -26,7 +26,7 @@ INTERVAL = 60.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progressed:
+class TrainingState:
     """How far a run has come.
 
     Parameters
@@ -108,7 +108,7 @@ class Checkpoints:
         """Tell whether it is time to save."""
         return self.interrupted or time.monotonic() - self._saved >= INTERVAL
 
-    def save(self, state: Progressed) -> None:
+    def save(self, state: TrainingState) -> None:
         """Write the state beside the last one, and put it in its place."""
         meta = {
             "kind": KIND,
@@ -125,7 +125,7 @@ class Checkpoints:
             os.fsync(stream.fileno())
         self._saved = time.monotonic()
 
-    def load(self) -> Progressed | None:
+    def load(self) -> TrainingState | None:
         """Return the last state saved, or None where there is none.
 
         Raises
@@ -136,8 +136,8 @@ class Checkpoints:
         if not self.path.exists():
             return None
         meta, arrays = _read(self.path, with_arrays=True)
-        names = set(Progressed.__dataclass_fields__) - {"arrays"}
-        return Progressed(arrays=arrays, **{name: meta[name] for name in names if name in meta})
+        names = set(TrainingState.__dataclass_fields__) - {"arrays"}
+        return TrainingState(arrays=arrays, **{name: meta[name] for name in names if name in meta})
 
     def remove(self) -> None:
         """Delete the checkpoint, and what a killed process left of one."""

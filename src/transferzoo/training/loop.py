@@ -20,20 +20,20 @@ from transferzoo.features.extract import frozen_features, split_at_features
 from transferzoo.features.store import FeatureStore
 from transferzoo.ground.progress import Progress
 from transferzoo.models.construct import model_settings
-from transferzoo.models.prediction import Advance, gives_probabilities, needs_floats
+from transferzoo.models.prediction import ProgressCallback, gives_probabilities, needs_floats
 from transferzoo.recipes.phase import Phase
 from transferzoo.recipes.recipe import Recipe
 from transferzoo.training.budget import MOST, TIMED_IMAGES, Budget, choose_epochs, log_choice, time_phase
 from transferzoo.training.callbacks import (
+    CheckpointCallback,
     EpochRecord,
     KeepBest,
-    Keeper,
     Origin,
     best_weights,
     model_arrays,
     restore_model,
 )
-from transferzoo.training.checkpoints import Checkpoints, Progressed
+from transferzoo.training.checkpoints import Checkpoints, TrainingState
 from transferzoo.training.linear_head import solve_head
 from transferzoo.training.plan import (
     PhasePlan,
@@ -129,7 +129,7 @@ def train(
     if start is not None:
         logger.info("going on from %s", start.where())
         restore_model(model, start.arrays)
-    start = start or Progressed()
+    start = start or TrainingState()
     run = _Run(
         model=model,
         data=data,
@@ -151,7 +151,7 @@ def train(
         for number, step in enumerate(plans[start.phase :], start.phase):
             run.before = plans[number - 1].phase.name if number else None
             within = number == start.phase and (start.epoch or start.batch)
-            here = start if within else Progressed(phase=number)
+            here = start if within else TrainingState(phase=number)
             run.phase(step, here, is_main=step is plans[-1])
     return Trained(
         history=_columns(run.rows),
@@ -197,7 +197,7 @@ class _Run:
     def seconds(self) -> float:
         return self.earlier + time.perf_counter() - self.began
 
-    def phase(self, step: PhasePlan, start: Progressed, *, is_main: bool) -> None:
+    def phase(self, step: PhasePlan, start: TrainingState, *, is_main: bool) -> None:
         """Carry out one phase, from where it stands, and save what came of it."""
         part = images_for(step, self.data)
         seen = _Seen(part=part, x_train=part.x_train, x_validation=part.x_validation)
@@ -215,7 +215,7 @@ class _Run:
                 self._fit(step, start, fitted, seen, is_main=is_main)
         if self.checkpoints is not None:
             self.checkpoints.save(
-                Progressed(
+                TrainingState(
                     phase=start.phase + 1,
                     seconds=self.seconds,
                     reused_seconds=self.reused,
@@ -276,7 +276,7 @@ class _Run:
         return features
 
     def _fit(
-        self, step: PhasePlan, start: Progressed, fitted: TrainingModel, seen: _Seen, *, is_main: bool
+        self, step: PhasePlan, start: TrainingState, fitted: TrainingModel, seen: _Seen, *, is_main: bool
     ) -> None:
         """Train in epochs, and leave the weights that the phase returns."""
         network, part = fitted.network, seen.part
@@ -333,7 +333,7 @@ class _Run:
     def _epochs(
         self,
         step: PhasePlan,
-        start: Progressed,
+        start: TrainingState,
         fitted: TrainingModel,
         seen: _Seen,
         watching: Sequence[keras.callbacks.Callback],
@@ -345,13 +345,15 @@ class _Run:
         network, phase = fitted.network, step.phase
         as_float = needs_floats(network)
         record = EpochRecord(phase.name, self.rows, start.epoch_seconds)
-        bar = Advance(self.progress, phase.name, (phase.epochs - start.epoch) * step.steps - start.batch)
+        bar = ProgressCallback(
+            self.progress, phase.name, (phase.epochs - start.epoch) * step.steps - start.batch
+        )
         theirs = [each for each in self.callbacks if is_main or not isinstance(each, RATE_CALLBACKS)]
         users = [UserCallbacks(theirs, self.model, fitted.as_returned)] if theirs else []
         keepers = []
         if self.checkpoints is not None:
             keepers = [
-                Keeper(
+                CheckpointCallback(
                     self.checkpoints,
                     start,
                     self.model,

@@ -107,7 +107,7 @@ def training_batches(
         num_classes=data.num_classes,
         shuffle=True,
         steps=step.steps if step.steps < math.ceil(len(x_train) / phase.batch_size) else None,
-        augmentation=phase.augmentation and phase.augmentation.for_mirror_safe(data.mirror_safe),
+        augmentation=phase.augmentation and phase.augmentation.for_flip_safe(data.flip_safe),
         seed=step.seed,
         first_epoch=first_epoch,
         first_batch=first_batch,
@@ -126,7 +126,7 @@ def validation_batches(
 ) -> Batches:
     """Return an epoch's validation batches: each image once and as it is, but for the recipe's faults."""
     phase = step.phase
-    augmentation = phase.augmentation and phase.augmentation.for_mirror_safe(data.mirror_safe)
+    augmentation = phase.augmentation and phase.augmentation.for_flip_safe(data.flip_safe)
     repeated = math.ceil(len(x_validation) * REPEATED_VALIDATION / phase.batch_size)
     return Batches(
         x_validation,

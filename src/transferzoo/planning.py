@@ -1,0 +1,329 @@
+"""One run, all decided and checked, before anything slow starts."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from transferzoo.backbones.backbone import Backbone
+from transferzoo.backbones.catalog import BACKBONES
+from transferzoo.backbones.weights import available_weights, locate_weights
+from transferzoo.data.catalog import resolve_data
+from transferzoo.data.dataset import Dataset
+from transferzoo.errors import (
+    InvalidInputError,
+    OutputExistsError,
+    UnknownOptionError,
+    check_count,
+    unknown_option,
+)
+from transferzoo.ground.progress import Progress
+from transferzoo.ground.storage.files import file_hash, refuse_full_folder
+from transferzoo.heads import head_name, is_linear
+from transferzoo.models.construct import (
+    backbone_digest,
+    build,
+    check_build,
+    head_digest,
+    learning_digest,
+    model_digest,
+    model_settings,
+)
+from transferzoo.recipes.catalog import resolve_recipe
+from transferzoo.recipes.recipe import OPTIONS as RECIPE_OPTIONS
+from transferzoo.recipes.recipe import Recipe
+from transferzoo.results.differences import differing
+from transferzoo.results.folder import is_run, read_settings
+from transferzoo.results.identity import identity_hash, identity_of, plain
+from transferzoo.training.budget import check_minutes
+from transferzoo.training.checkpoints import read_unfinished
+from transferzoo.training.plan import is_frozen, recipe_for
+
+logger = logging.getLogger("transferzoo")
+
+BUILD_OPTIONS = tuple(
+    name
+    for name, parameter in inspect.signature(build).parameters.items()
+    if parameter.kind is parameter.KEYWORD_ONLY and name not in ("input_shape", "seed", "progress")
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlan:
+    """One run, all decided and checked, nothing computed."""
+
+    name: str
+    model: keras.Model | None
+    backbone: Backbone | None
+    build_options: Mapping[str, Any]
+    recipe: Recipe
+    data: Dataset
+    seed: int
+    out: Path | None
+    settings: Mapping[str, Any]
+    call: Mapping[str, Any]
+    keep_features: bool
+    minutes: float | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 that names the run: the same for the same run, wherever and whenever it is asked for."""
+        return identity_hash(self.settings)
+
+    def finished(self) -> bool:
+        """Tell whether the output folder holds this very run."""
+        held = None if self.out is None else read_settings(self.out)
+        return held is not None and identity_of(held) == identity_of(self.settings)
+
+
+def plan_run(
+    model: str | keras.Model,
+    data: str | Path | Dataset,
+    *,
+    recipe: str | Recipe,
+    seed: int,
+    out: str | Path | None,
+    options: Mapping[str, Any],
+    name: str | None = None,
+    after: str | None = None,
+    keep_features: bool = True,
+    progress: Progress | None = None,
+    caller: str = "fit_and_evaluate",
+    minutes: float | None = None,
+) -> RunPlan:
+    """Check a call and decide everything, before anything slow starts; downloads a dataset at most."""
+    seed = check_count("seed", seed, 0)
+    given_recipe, resolved = recipe, resolve_recipe(recipe)
+    for option in options:
+        if option not in BUILD_OPTIONS and option not in RECIPE_OPTIONS:
+            raise unknown_option(caller, option, (*BUILD_OPTIONS, *RECIPE_OPTIONS))
+    settle = _settle_built if isinstance(model, keras.Model) else _settle_named
+    settled = settle(model, resolved, options, caller)
+    minutes = check_minutes(minutes, settled.recipe, options)
+    data = resolve_data(data, seed=seed, progress=progress)
+    # how many epochs a recipe has may depend on the images
+    settled = replace(settled, recipe=settled.recipe.for_images(len(data.x_train)))
+    timed = {} if minutes is None else {"minutes": minutes}
+    carried = {"rate_carried_from": after} if after and "carried_rate" in settled.recipe.faults else {}
+    settings = {
+        "model": settled.describe(data),
+        "data": _describe_data(data),
+        "recipe": settled.recipe.to_dict(),
+        "seed": seed,
+        **timed,
+        **carried,
+    }
+    call = {
+        "model": model if isinstance(model, str) else f"keras.Model '{settled.label}'",
+        "data": list(data.calls) or f"arrays named '{data.name}'",
+        "recipe": given_recipe if isinstance(given_recipe, str) else resolved.name,
+        "seed": seed,
+        **timed,
+        "options": dict(options),
+    }
+    run = RunPlan(
+        name=name or settled.label,
+        model=settled.model,
+        backbone=settled.backbone,
+        build_options=settled.build_options,
+        recipe=settled.recipe,
+        data=data,
+        seed=seed,
+        out=None if out is None else Path(out).expanduser(),
+        settings=plain(settings),
+        call=plain(call),
+        keep_features=keep_features,
+        minutes=minutes,
+    )
+    if run.out is not None and not run.finished():
+        _refuse_other_run(run.out, run.settings)
+    return run
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Settled:
+    """A model, built or to be built, and the recipe's phases that apply to it, with all options in place."""
+
+    label: str
+    recipe: Recipe
+    model: keras.Model | None = None
+    backbone: Backbone | None = None
+    build_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def describe(self, data: Dataset) -> dict[str, Any]:
+        """Check that the model fits the data, and return its settings."""
+        if self.model is not None:
+            return _check_model(self.model, data, self.recipe)
+        assert self.backbone is not None
+        return _check_build(self.backbone, self.build_options, data)
+
+
+def _settle_built(model: keras.Model, recipe: Recipe, options: Mapping[str, Any], caller: str) -> _Settled:
+    given = [option for option in options if option in BUILD_OPTIONS]
+    if given:
+        raise UnknownOptionError(
+            f"The model is built already, so {', '.join(map(repr, given))} cannot apply. "
+            f"Pass it to tz.build, or give {caller} a backbone's name.",
+            argument=given[0],
+        )
+    known = model_settings(model)
+    settled = recipe_for(model, recipe)
+    _refuse_frozen(recipe, settled, frozen=is_frozen(model))
+    settled = settled.with_options(known.backbone if known else None, **options)
+    return _Settled(label=str(model.name), recipe=settled, model=model)
+
+
+def _settle_named(name: str, recipe: Recipe, options: Mapping[str, Any], caller: str) -> _Settled:
+    backbone = BACKBONES.get(name)
+    own = {key: value for key, value in options.items() if key in RECIPE_OPTIONS}
+    told = {key: value for key, value in options.items() if key in BUILD_OPTIONS}
+    if own.get("faithful"):
+        recipe = recipe.with_faults(own["faithful"])
+    given = {**recipe.build_options(backbone.name), **told}
+    weights = available_weights(backbone, given.get("weights", "imagenet"))
+    pretrained = weights is not None
+    build_options = {
+        **recipe.build_options(backbone.name, pretrained=pretrained),
+        **told,
+        "weights": weights,
+    }
+    frozen = build_options.get("trainable", "all") == "none"
+    settled = recipe.for_model(
+        pretrained=pretrained, linear_head=is_linear(build_options.get("head", "linear")), frozen=frozen
+    )
+    _refuse_frozen(recipe, settled, frozen=frozen)
+    return _Settled(
+        label=backbone.name,
+        recipe=settled.with_options(backbone.name, **own),
+        backbone=backbone,
+        build_options=build_options,
+    )
+
+
+def _describe_data(data: Dataset) -> dict[str, Any]:
+    return {
+        "name": data.name,
+        "sha256": data.content_hash(),
+        "test_sha256": data.test_hash,
+        "train": len(data.x_train),
+        "validation": len(data.x_validation),
+        "test": len(data.x_test),
+        "seed": data.seed,
+        "flip_safe": data.flip_safe,
+    }
+
+
+def _check_build(backbone: Backbone, options: Mapping[str, Any], data: Dataset) -> dict[str, Any]:
+    """Check what can be checked of `build`'s options without building, and describe the model."""
+    weights = options.get("weights", "imagenet")
+    size = check_build(backbone, data.num_classes, input_shape=data.input_shape, **options)
+    published = backbone.published_weights(str(weights)) if weights is not None else None
+    digest = None
+    if weights is not None and published is None:
+        path = locate_weights(backbone, weights)
+        assert path is not None
+        digest = file_hash(path)
+    return {
+        "backbone": backbone.name,
+        "backbone_sha256": backbone_digest(backbone),
+        "weights": None if weights is None else (published.name if published else "file"),
+        "weights_sha256": digest,
+        "head": head_name(options.get("head", "linear")),
+        "head_sha256": head_digest(options.get("head", "linear"), backbone, data.num_classes),
+        "input_shape": list(data.input_shape),
+        "image_size": list(size),
+        "trainable": options.get("trainable", "all"),
+        "classifier_activation": options.get("classifier_activation", "softmax"),
+        "preprocessing": options.get("preprocessing", "backbone"),
+        "stem": options.get("stem", "original"),
+        "output_stride": options.get("output_stride"),
+    }
+
+
+def _check_model(model: keras.Model, data: Dataset, recipe: Recipe) -> dict[str, Any]:
+    inputs, outputs = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
+    if isinstance(outputs, tuple) and outputs[-1] != data.num_classes:
+        raise InvalidInputError(
+            f"The model gives {outputs[-1]} classes and dataset '{data.name}' has {data.num_classes}. "
+            f"Build it with num_classes={data.num_classes}.",
+            argument="model",
+            value=outputs[-1],
+        )
+    if isinstance(inputs, tuple):
+        fits = zip(inputs[1:], data.input_shape, strict=False)
+        if any(ours is not None and ours != theirs for ours, theirs in fits):
+            raise InvalidInputError(
+                f"The model takes images of shape {inputs[1:]} and dataset '{data.name}' has "
+                f"{data.input_shape}. Build it with input_shape={data.input_shape}.",
+                argument="model",
+                value=inputs[1:],
+            )
+    settings = model_settings(model)
+    if "raw_pixels" in recipe.faults and not (settings and settings.preprocessing == "none"):
+        raise InvalidInputError(
+            "faithful=True needs a model that is given raw pixels. "
+            "Give fit_and_evaluate the backbone's name, or build the model with preprocessing='none'.",
+            argument="faithful",
+            value=True,
+        )
+    return {
+        **(settings.to_dict() if settings else {"name": model.name}),
+        "digest": model_digest(model),
+        "learning_sha256": learning_digest(model),
+    }
+
+
+def _refuse_frozen(recipe: Recipe, settled: Recipe, *, frozen: bool) -> None:
+    """Raise where a recipe that ends in training the backbone meets a frozen one; warn for the default."""
+    last = recipe.phases[-1]
+    if not frozen or any(phase.name == last.name for phase in settled.phases) or last.trainable != "as_built":
+        return
+    how = (
+        "In a model: model.get_layer('backbone').trainable = True. With a backbone's name: leave "
+        "trainable='none' out."
+    )
+    left = ", ".join(f"'{phase.name}'" for phase in settled.phases)
+    if recipe.name == "default":
+        logger.warning(
+            "the backbone is frozen, so recipe 'default' trains the head alone (phase %s). To train the "
+            "backbone too, unfreeze it. %s",
+            left,
+            how,
+        )
+        return
+    raise InvalidInputError(
+        f"recipe '{recipe.name}' trains the backbone in phase '{last.name}', and this backbone is frozen. "
+        f"Unfreeze it, or use recipe='linear_probe' or 'head' to train the head alone. {how}",
+        argument="recipe",
+        value=recipe.name,
+    )
+
+
+def _refuse_other_run(folder: Path, settings: Mapping[str, Any]) -> None:
+    unfinished = None if is_run(folder) else read_unfinished(folder)
+    if unfinished is not None and identity_of(unfinished) == identity_of(settings):
+        return
+    if unfinished is None and not is_run(folder):
+        refuse_full_folder(folder)
+        return
+    held = unfinished or read_settings(folder) or {}
+    apart = [_set_apart(*each) for each in differing(identity_of(held), identity_of(settings))]
+    words = "; ".join(sorted(apart)) or "its results"
+    raise OutputExistsError(
+        f"'{folder}' holds another {'unfinished ' if unfinished else ''}run; nothing in it was touched. "
+        f"It differs in {words}. Choose another folder, or move it away first.",
+        argument="out",
+        value=str(folder),
+    )
+
+
+def _set_apart(path: str, there: Any, here: Any) -> str:
+    """Name a setting that differs, with both values where they are short."""
+    values = f"{there!r} there, {here!r} here"
+    return f"{path} ({values})" if len(values) <= 80 else path

@@ -1,0 +1,146 @@
+"""A run's folder: the names of its files, and reading them with care."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transferzoo.errors import RecordError
+
+FORMAT = 2
+
+
+KIND = "transferzoo run"
+
+
+RUN, HISTORY, PREDICTIONS, MODEL = "run.json", "history.csv", "predictions.npz", "model.keras"
+
+
+ARRAYS = ("index", "y_true", "y_prob", "validation_true", "validation_prob")
+
+
+def is_run(folder: str | Path) -> bool:
+    """Return whether `folder` holds a saved run, judged by its ``run.json`` alone."""
+    return read_settings(folder) is not None
+
+
+def read_settings(folder: str | Path) -> dict[str, Any] | None:
+    """Return the settings of the run saved in `folder`, or None where there is no run.
+
+    Only ``run.json`` is read.
+
+    Examples
+    --------
+    >>> read_settings("no/such/folder") is None
+    True
+    """
+    try:
+        run = json.loads((Path(folder).expanduser() / RUN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(run, dict) or run.get("kind") != KIND or not isinstance(run.get("settings"), dict):
+        return None
+    return run["settings"]
+
+
+def unreadable(folder: Path, file: str, why: str) -> RecordError:
+    """Return the error for a file of a run that cannot be read."""
+    return RecordError(
+        f"'{folder}' cannot be read as a run: {file}: {why}. "
+        "Check the path, copy the folder again from where it was made, or run again.",
+        argument="folder",
+        value=str(folder),
+    )
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """Return what ``run.json`` holds."""
+    try:
+        run = json.loads((folder / RUN).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise unreadable(folder, RUN, "it is missing") from error
+    except (OSError, ValueError) as error:
+        raise unreadable(folder, RUN, f"it is damaged: {error}") from error
+    if not isinstance(run, dict) or run.get("kind") != KIND:
+        raise unreadable(folder, RUN, f"it is not of kind '{KIND}'")
+    number = run.get("format")
+    if isinstance(number, int) and number > FORMAT:
+        raise RecordError(
+            f"'{folder}' cannot be read: {RUN} has format {number}, written by a newer transferzoo; this one "
+            f"reads up to {FORMAT}. Upgrade with: pip install --upgrade transferzoo",
+            argument="folder",
+            value=str(folder),
+        )
+    for table in ("settings", "metrics", "costs", "environment", "provenance"):
+        if not isinstance(run.get(table, {}), dict):
+            raise unreadable(folder, RUN, f"its entry '{table}' is no table")
+    if number not in (1, FORMAT):  # the first had neither index, validation predictions nor provenance
+        raise unreadable(folder, RUN, f"it has the unknown format {number!r}")
+    return run
+
+
+def read_predictions(folder: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays of ``predictions.npz``."""
+    try:
+        # given a path, np.load leaves the file open when the archive is damaged
+        with (folder / PREDICTIONS).open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
+            found = {name: arrays[name] for name in ARRAYS if name in arrays}
+    except FileNotFoundError as error:
+        raise unreadable(folder, PREDICTIONS, "it is missing") from error
+    except Exception as error:
+        # zipfile, zlib and the array header each raise kinds of their own on damaged bytes
+        raise unreadable(folder, PREDICTIONS, f"it is damaged: {error}") from error
+    if not {"y_true", "y_prob"} <= set(found):
+        raise unreadable(folder, PREDICTIONS, "it does not hold both y_true and y_prob")
+    for labels, probabilities in (("y_true", "y_prob"), ("validation_true", "validation_prob")):
+        true, prob = found.get(labels), found.get(probabilities)
+        if true is None and prob is None:
+            continue
+        if (
+            true is None
+            or prob is None
+            or true.dtype.kind not in "iu"
+            or prob.dtype.kind != "f"
+            or prob.shape[:1] != true.shape
+        ):
+            shapes = [f"{array.dtype} {array.shape}" for array in (true, prob) if array is not None]
+            raise unreadable(
+                folder, PREDICTIONS, f"its arrays do not belong together: {' and '.join(shapes)}"
+            )
+    return found
+
+
+def write_history(path: Path, history: Mapping[str, list[Any]], epochs: int) -> None:
+    """Write ``history.csv``: one line an epoch, a phase's name first."""
+    columns = sorted(history, key=lambda key: key != "phase")
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["epoch", *columns])
+        for index in range(epochs):
+            entries = (history[key][index] for key in columns)
+            # an empty cell is what other programs read as missing
+            writer.writerow([index + 1, *("" if entry != entry else entry for entry in entries)])
+
+
+def read_history(folder: Path) -> dict[str, list[Any]]:
+    """Return the columns of ``history.csv``."""
+    try:
+        with (folder / HISTORY).open(encoding="utf-8", newline="") as stream:
+            header, *lines = csv.reader(stream)
+        columns = zip(*lines, strict=True) if lines else ((),) * len(header)
+        table = dict(zip(header, columns, strict=True))
+        del table["epoch"]
+        return {
+            key: [entry if key == "phase" else float(entry or "nan") for entry in entries]
+            for key, entries in table.items()
+        }
+    except FileNotFoundError as error:
+        raise unreadable(folder, HISTORY, "it is missing") from error
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        raise unreadable(folder, HISTORY, f"it is damaged: {error}") from error
