@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 
 from transferzoo.errors import InvalidInputError, NameTakenError, UnknownNameError
@@ -73,3 +77,94 @@ def test_a_registry_reads_like_a_collection_of_names(colours):
         3,
         ["Cyan", "amber", "crimson"],
     )
+
+
+# --- names from packages
+
+
+PLUGIN = """
+import dataclasses
+
+import transferzoo as tz
+
+def network(input_shape):
+    import keras
+    images = keras.Input(input_shape)
+    return keras.Model(images, keras.layers.Conv2D(4, 3, strides=2)(images))
+
+NETWORK = dataclasses.replace(
+    tz.backbone_info("mobilenet_025"), name="plugged", builder=network, arguments={}, feature_channels=4,
+    parameters=None, reduction=2, default_size=32, weights=(),
+)
+STEADY = tz.Recipe(name="plugged", description="steady", phases=(tz.Phase(name="all", learning_rate=0.01),))
+WRONG = 3
+"""
+POINTS = """
+[transferzoo.backbones]
+plugged = plugin:NETWORK
+wrong = plugin:WRONG
+broken = no_such_plugin:NETWORK
+resnet50 = plugin:NETWORK
+
+[transferzoo.recipes]
+plugged = plugin:STEADY
+"""
+
+
+def with_plugin(tmp_path, code):
+    """Run code in a process that finds a package with entry points, and return what it printed."""
+    (tmp_path / "plugin.py").write_text(PLUGIN)
+    info = tmp_path / "plugin-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(POINTS)
+    done = subprocess.run(
+        [sys.executable, "-c", "import sys\nimport transferzoo as tz\n" + code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_an_installed_package_adds_names_and_is_imported_when_one_is_used(tmp_path):
+    code = """
+print("plugged" in tz.list_backbones(), tz.list_recipes("plug*"), "plugin" in sys.modules)
+print(tz.build("plugged", 3, weights=None).output_shape, "plugin" in sys.modules)
+print(tz.backbone_info("resnet50").family, tz.recipe_info("plugged").description)
+"""
+    assert with_plugin(tmp_path, code).splitlines() == [
+        "True ['plugged'] False",
+        "(None, 3) True",
+        "resnet steady",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("wrong", "The backbone 'wrong' of 'plugin' (entry point 'plugin:WRONG') is no backbone's record"),
+        ("broken", "'no_such_plugin:NETWORK') cannot be imported: ModuleNotFoundError"),
+    ],
+)
+def test_a_package_that_offers_something_else_is_named(tmp_path, name, message):
+    code = f"""
+try:
+    tz.backbone_info({name!r})
+except tz.TransferZooError as error:
+    print(error)
+"""
+    assert message in with_plugin(tmp_path, code)
+
+
+def test_a_whole_record_is_registered(everything_put_back):
+    import dataclasses
+
+    import transferzoo as tz
+
+    record = dataclasses.replace(tz.backbone_info("mobilenet_025"), name="mine")
+    assert tz.register_backbone(record, replace=True) is record
+    assert tz.backbone_info("mine") is record
+    with pytest.raises(tz.TransferZooError, match="builder must be left out where a whole record is given"):
+        tz.register_backbone(record, len)

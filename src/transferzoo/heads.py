@@ -189,7 +189,7 @@ class Head:
         return f"Head({', '.join(words)})"
 
 
-HEADS: Registry[Callable[..., Any]] = Registry("head")
+HEADS: Registry[Callable[..., Any]] = Registry("head", callable)
 
 HEADS.register("linear", Head(Pool("avg"), Classifier()))
 HEADS.register("mlp", Head(Pool("avg"), Dropout(0.2), Dense(512), Dropout(0.5), Classifier()))

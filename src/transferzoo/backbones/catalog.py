@@ -15,7 +15,7 @@ from transferzoo.backbones.backbone import (
 from transferzoo.errors import check_count, invalid
 from transferzoo.ground.registry import Registry
 
-BACKBONES: Registry[Backbone] = Registry("backbone")
+BACKBONES: Registry[Backbone] = Registry("backbone", lambda record: isinstance(record, Backbone))
 
 # What every keras.applications function is asked for: no classifier, and no download of its own.
 _BARE = {"include_top": False, "weights": None}
@@ -224,8 +224,8 @@ def backbone_info(name: str) -> Backbone:
 
 
 def register_backbone(
-    name: str,
-    builder: str | Callable[..., Any],
+    name: str | Backbone,
+    builder: str | Callable[..., Any] | None = None,
     *,
     preprocessing: Preprocessing = MINUS_ONE_TO_ONE,
     family: str = "custom",
@@ -246,8 +246,8 @@ def register_backbone(
 
     Parameters
     ----------
-    name : str
-        The new name; no spaces, slashes or wildcards.
+    name : str or Backbone
+        The new name; no spaces, slashes or wildcards. Or a whole record, and nothing else but `replace`.
     builder : callable or str
         A function, or ``"module:function"``. Called with ``input_shape=(height, width, 3)`` and
         `arguments`; returns a `keras.Model` from preprocessed images, float32
@@ -285,6 +285,11 @@ weights, licence, note
     >>> register_backbone("tiny", tiny, replace=True).family
     'custom'
     """
+    if isinstance(name, Backbone):
+        if builder is not None:
+            raise invalid("builder", "left out where a whole record is given", builder)
+        BACKBONES.register(name.name, name, replace=replace)
+        return name
     if not callable(builder) and not (isinstance(builder, str) and builder.count(":") == 1):
         raise invalid("builder", "a function, or its place as 'module:function'", builder)
     if not isinstance(preprocessing, Preprocessing):

@@ -54,7 +54,7 @@ class DatasetEntry:
     licence: str = ""
 
 
-DATASETS: Registry[DatasetEntry] = Registry("dataset")
+DATASETS: Registry[DatasetEntry] = Registry("dataset", lambda record: isinstance(record, DatasetEntry))
 
 for _entry in (
     DatasetEntry(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib import metadata
 from typing import Any, Generic, TypeVar
 
-from transferzoo.errors import NameTakenError, invalid, unknown_name
+from transferzoo.errors import InvalidInputError, NameTakenError, invalid, unknown_name
 
 T = TypeVar("T")
 
@@ -18,6 +19,14 @@ class Registry(Generic[T]):
     ----------
     kind : str
         The word for one of them in messages, such as ``"backbone"``.
+    fits : callable, optional
+        Tells whether what a package's entry point holds is such a record.
+
+    Notes
+    -----
+    An installed package adds names through entry points of the group ``transferzoo.backbones`` (``.heads``,
+    ``.datasets``, ``.recipes``): each names the place of a record, which is imported when the name is first
+    used. A name that is registered goes before a package's.
 
     Examples
     --------
@@ -27,9 +36,36 @@ class Registry(Generic[T]):
     ['crimson']
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, fits: Callable[[Any], bool] = lambda record: True) -> None:
         self.kind = kind
+        self._fits = fits
         self._records: dict[str, T] = {}
+        self._found: dict[str, metadata.EntryPoint] | None = None
+
+    def _plugins(self) -> dict[str, metadata.EntryPoint]:
+        """Return what installed packages offer; looked for once, and not imported."""
+        if self._found is None:
+            points = metadata.entry_points(group=f"transferzoo.{self.kind}s")
+            self._found = {point.name: point for point in points}
+        return self._found
+
+    def _load(self, name: str) -> T:
+        """Import what a package offers under a name, and keep it."""
+        point = self._plugins()[name]
+        package = point.dist.name if point.dist is not None else "a package"
+        where = f"The {self.kind} '{name}' of '{package}' (entry point '{point.value}')"
+        try:
+            record = point.load()
+        except Exception as error:
+            # a stranger's module may raise anything
+            reason = f"{type(error).__name__}: {error}"
+            raise InvalidInputError(f"{where} cannot be imported: {reason}.", argument=self.kind) from error
+        if not self._fits(record):
+            raise InvalidInputError(
+                f"{where} is no {self.kind}'s record. Got {type(record).__name__}.", argument=self.kind
+            )
+        self._records[name] = record
+        return self._records[name]
 
     def register(self, name: str, record: T, *, replace: bool = False) -> None:
         """Put `record` under `name`; a name that is taken is refused unless `replace`."""
@@ -50,19 +86,22 @@ class Registry(Generic[T]):
         """Return the names that match a shell-style wildcard, sorted."""
         if not isinstance(pattern, str):
             raise invalid("pattern", "a string with wildcards, such as 'mobilenet*'", pattern)
-        return sorted(name for name in self._records if fnmatch.fnmatchcase(name.lower(), pattern.lower()))
+        every = {*self._records, *self._plugins()}
+        return sorted(name for name in every if fnmatch.fnmatchcase(name.lower(), pattern.lower()))
 
     def get(self, name: Any) -> T:
         """Return the record under `name`, or raise with the nearest name."""
         if isinstance(name, str) and name in self._records:
             return self._records[name]
+        if isinstance(name, str) and name in self._plugins():
+            return self._load(name)
         raise unknown_name(self.kind, name, self.names(), f"tz.list_{self.kind}s()")
 
     def __contains__(self, name: object) -> bool:
-        return name in self._records
+        return name in self._records or name in self._plugins()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self.names())

@@ -10,7 +10,7 @@ from transferzoo.ground.registry import Registry
 from transferzoo.recipes.phase import Phase, Plateau
 from transferzoo.recipes.recipe import FAULTS, Recipe
 
-RECIPES: Registry[Recipe] = Registry("recipe")
+RECIPES: Registry[Recipe] = Registry("recipe", lambda record: isinstance(record, Recipe))
 
 _PROBE_FIRST = Phase(
     name="probe",
