@@ -7,7 +7,6 @@ from transferzoo import errors
 from transferzoo.errors import (
     InvalidInputError,
     TransferZooError,
-    check_count,
     invalid,
     listing,
     nearest,
@@ -15,6 +14,7 @@ from transferzoo.errors import (
     unknown_name,
     unknown_option,
 )
+from transferzoo.ground.arguments import check_count
 
 KINDS = [
     value

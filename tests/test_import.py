@@ -22,7 +22,7 @@ tz.Result, tz.Study, tz.statistics, tz.calibration, tz.verify, tz.diff, tz.studi
 """
 
 # From the ground up: a room imports only from rooms that stand before it.
-GROUND = ["version", "ground.frozen", "errors", "ground.progress", "ground.storage.files"]
+GROUND = ["version", "ground.frozen", "errors", "ground.arguments", "ground.progress", "ground.storage.files"]
 GROUND += ["ground.storage.downloads", "ground.registry", "ground.metrics", "ground.environment"]
 MAKING = [
     "backbones.backbone",

@@ -171,10 +171,3 @@ def unknown_option(call: str, option: str, options: Iterable[str], remedy: str =
     return UnknownOptionError(
         " ".join(sentences), argument=option, accepted=listing(every, 1000), suggestion=suggestion
     )
-
-
-def check_count(argument: str, value: Any, minimum: int, remedy: str = "") -> int:
-    """Return `value` as an int of at least `minimum`, or raise."""
-    if isinstance(value, bool) or not hasattr(value, "__index__") or value.__index__() < minimum:
-        raise invalid(argument, f"a whole number of {minimum} or more", value, remedy=remedy)
-    return int(value.__index__())

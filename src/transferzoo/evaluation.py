@@ -15,7 +15,8 @@ from transferzoo.calibration import (
     expected_calibration_error,
     fit_temperature,
 )
-from transferzoo.errors import check_count, invalid
+from transferzoo.errors import invalid
+from transferzoo.ground.arguments import check_count
 from transferzoo.judging.prediction_checks import (
     Found,
     check_class_names,

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from transferzoo.errors import InvalidInputError, check_count, invalid
+from transferzoo.errors import InvalidInputError, invalid
+from transferzoo.ground.arguments import check_count
 from transferzoo.ground.registry import Registry
 
 POOLINGS = ("avg", "max")

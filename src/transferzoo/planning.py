@@ -16,13 +16,8 @@ from transferzoo.backbones.catalog import BACKBONES
 from transferzoo.backbones.weights import available_weights, locate_weights
 from transferzoo.data.catalog import resolve_data
 from transferzoo.data.dataset import Dataset
-from transferzoo.errors import (
-    InvalidInputError,
-    OutputExistsError,
-    UnknownOptionError,
-    check_count,
-    unknown_option,
-)
+from transferzoo.errors import InvalidInputError, OutputExistsError, UnknownOptionError, unknown_option
+from transferzoo.ground.arguments import check_count
 from transferzoo.ground.progress import Progress
 from transferzoo.ground.storage.files import file_hash, refuse_full_folder
 from transferzoo.heads import head_name, is_linear

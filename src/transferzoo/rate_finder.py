@@ -16,9 +16,10 @@ import numpy as np
 from transferzoo import plots
 from transferzoo.data.dataset import Dataset
 from transferzoo.data.splits import stratified_indices
-from transferzoo.errors import DivergedError, InvalidInputError, UnknownOptionError, check_count, invalid
+from transferzoo.errors import DivergedError, InvalidInputError, UnknownOptionError, invalid
 from transferzoo.features.extract import frozen_features, split_at_features
 from transferzoo.features.store import FeatureStore
+from transferzoo.ground.arguments import check_count, finite
 from transferzoo.ground.progress import Progress, choose_progress
 from transferzoo.models.construct import build, seeded
 from transferzoo.models.prediction import needs_floats
@@ -331,8 +332,8 @@ def _held_out(data: Dataset, seed: int) -> Dataset:
 
 def _check_rates(lowest: Any, highest: Any) -> tuple[float, float]:
     for argument, value in (("lowest", lowest), ("highest", highest)):
-        number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
-        if not number or not 0 < value < math.inf:
+        number = finite(value)
+        if number is None or number <= 0:
             raise invalid(argument, "a number above 0", value)
     if highest <= lowest:
         raise invalid("highest", f"above lowest, {lowest:g}", highest)

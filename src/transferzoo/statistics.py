@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from transferzoo.errors import check_count, invalid
+from transferzoo.errors import invalid
+from transferzoo.ground.arguments import check_count
 from transferzoo.judging.frontier import pareto_frontier, pareto_probability
 from transferzoo.judging.prediction_checks import Found
 from transferzoo.judging.proportions import (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -153,11 +153,7 @@ class Backbone:
         """Return the function that builds the network, imported if it was given by name."""
         if callable(self.builder):
             return self.builder
-        module, _, function = self.builder.partition(":")
-        resolved = importlib.import_module(module)
-        for part in function.split("."):
-            resolved = getattr(resolved, part)
-        return resolved  # type: ignore[return-value]
+        return pkgutil.resolve_name(self.builder)
 
     def published_weights(self, name: str) -> Weights | None:
         """Return the published weights called `name`, or None."""

@@ -12,7 +12,8 @@ from transferzoo.backbones.backbone import (
     Preprocessing,
     Weights,
 )
-from transferzoo.errors import check_count, invalid
+from transferzoo.errors import invalid
+from transferzoo.ground.arguments import check_count
 from transferzoo.ground.registry import Registry
 
 BACKBONES: Registry[Backbone] = Registry("backbone", lambda record: isinstance(record, Backbone))

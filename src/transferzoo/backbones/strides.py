@@ -11,6 +11,7 @@ import keras
 from keras import layers
 
 from transferzoo.errors import InvalidInputError, invalid
+from transferzoo.ground.arguments import whole
 
 STEMS = ("original", "stride1")
 
@@ -429,7 +430,5 @@ def _flat(tensors: Any) -> list[Any]:
 
 
 def _is_power_of_two(value: Any) -> bool:
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        return False
-    number = int(value.__index__())
-    return number > 0 and number & (number - 1) == 0
+    number = whole(value)
+    return number is not None and number > 0 and number & (number - 1) == 0

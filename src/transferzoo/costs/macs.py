@@ -10,7 +10,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from transferzoo.errors import check_count, invalid
+from transferzoo.errors import invalid
+from transferzoo.ground.arguments import check_count
 
 Shape = tuple[int | None, ...]
 

@@ -18,7 +18,8 @@ import numpy as np
 import psutil
 
 from transferzoo.costs.macs import count_macs
-from transferzoo.errors import InvalidInputError, check_count, invalid
+from transferzoo.errors import InvalidInputError, invalid
+from transferzoo.ground.arguments import check_count
 from transferzoo.models.prediction import as_input
 
 logger = logging.getLogger("transferzoo")

@@ -10,7 +10,8 @@ import numpy as np
 
 from transferzoo.data.augmentation import Augmentation
 from transferzoo.data.mixing import Partners, draw_partners
-from transferzoo.errors import check_count, invalid
+from transferzoo.errors import invalid
+from transferzoo.ground.arguments import check_count
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import inspect
 import logging
+import pkgutil
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from transferzoo.data.dataset import Dataset
 from transferzoo.data.folder import from_directory
 from transferzoo.data.splits import check_share
 from transferzoo.data.table import from_table
-from transferzoo.errors import UnknownNameError, check_count, invalid, printable, unknown_name, unknown_option
+from transferzoo.errors import UnknownNameError, invalid, printable, unknown_name, unknown_option
+from transferzoo.ground.arguments import check_count
 from transferzoo.ground.progress import Progress
 from transferzoo.ground.registry import Registry
 
@@ -353,8 +354,7 @@ def repeat_calls(calls: Iterable[Mapping[str, Any]]) -> Dataset:
 def _resolve(loader: str | Callable[..., Dataset]) -> Callable[..., Dataset]:
     if callable(loader):
         return loader
-    module, _, function = loader.partition(":")
-    resolved: Callable[..., Dataset] = getattr(importlib.import_module(module), function)
+    resolved: Callable[..., Dataset] = pkgutil.resolve_name(loader)
     return resolved
 
 

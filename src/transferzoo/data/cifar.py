@@ -15,7 +15,8 @@ from transferzoo.data.dataset import Dataset, from_arrays
 from transferzoo.data.folder import check_class_names, list_images
 from transferzoo.data.reading import read_images, tally_sizes
 from transferzoo.data.splits import check_share
-from transferzoo.errors import InvalidInputError, check_count, invalid, listing
+from transferzoo.errors import InvalidInputError, invalid, listing
+from transferzoo.ground.arguments import check_count
 from transferzoo.ground.progress import Progress
 from transferzoo.ground.storage import files
 from transferzoo.ground.storage.downloads import download

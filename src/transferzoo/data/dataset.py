@@ -26,7 +26,8 @@ from transferzoo.data.splits import (
     stratified_indices,
     subset_count,
 )
-from transferzoo.errors import check_count, invalid
+from transferzoo.errors import invalid
+from transferzoo.ground.arguments import check_count
 from transferzoo.ground.metrics import bytes_in_words
 
 

@@ -21,7 +21,8 @@ from transferzoo.data.reading import (
     read_files,
 )
 from transferzoo.data.splits import check_share, split_sizes
-from transferzoo.errors import check_count, invalid
+from transferzoo.errors import invalid
+from transferzoo.ground.arguments import check_count
 
 logger = logging.getLogger("transferzoo")
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from transferzoo.errors import InvalidInputError, invalid, printable
+from transferzoo.ground.arguments import whole
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -283,7 +284,7 @@ def check_size(image_size: Any) -> tuple[int, int]:
     if len(sides) != 2:
         raise invalid("image_size", accepted, image_size)
     for side in sides:
-        if isinstance(side, bool) or not hasattr(side, "__index__") or side.__index__() < 1:
+        if (whole(side) or 0) < 1:
             raise invalid("image_size", accepted, image_size)
     return int(sides[0]), int(sides[1])
 
@@ -316,7 +317,8 @@ def check_background(background: Any) -> tuple[int, int, int]:
     if not isinstance(background, tuple | list) or len(background) != 3:
         raise invalid("background", accepted, background)
     for part in background:
-        if isinstance(part, bool) or not hasattr(part, "__index__") or not 0 <= part.__index__() <= 255:
+        number = whole(part)
+        if number is None or not 0 <= number <= 255:
             raise invalid("background", accepted, background)
     red, green, blue = (int(part) for part in background)
     return red, green, blue

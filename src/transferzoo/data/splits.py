@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from transferzoo.errors import invalid
+from transferzoo.ground.arguments import whole
 
 SPLITS = ("train", "validation", "test")
 SHARE = "a fraction above 0 and below 1, or a whole number of images of 1 or more"
@@ -22,10 +23,10 @@ def check_share(argument: str, value: Any) -> int | float:
     """Return a split's share, a fraction or a count, or raise with why it cannot be nothing."""
     if isinstance(value, bool | np.bool_):
         raise invalid(argument, SHARE, value)
-    if hasattr(value, "__index__"):
-        if value.__index__() < 1:
+    if (count := whole(value)) is not None:
+        if count < 1:
             raise invalid(argument, SHARE, value, remedy=WHY_NEEDED[argument])
-        return int(value.__index__())
+        return count
     if not isinstance(value, float | np.floating) or not 0 < value < 1:
         raise invalid(argument, SHARE, value, remedy=WHY_NEEDED[argument] if value == 0.0 else "")
     return float(value)
@@ -120,8 +121,9 @@ def subset_count(split: str, share: Any, y: np.ndarray) -> int:
         if count < present:
             raise invalid(split, f"{accepted}, or a fraction above 0 and up to 1 that makes as many", share)
         return count
-    if isinstance(share, bool | np.bool_) or not hasattr(share, "__index__"):
+    wanted = whole(share)
+    if wanted is None:
         raise invalid(split, f"{accepted}, a fraction above 0 and up to 1, or None", share)
-    if not present <= share.__index__() <= len(y):
+    if not present <= wanted <= len(y):
         raise invalid(split, accepted, share)
-    return int(share.__index__())
+    return wanted

@@ -12,7 +12,8 @@ import numpy as np
 
 from transferzoo.data.checking import PixelCheck, class_order, image_array, label_array, text_labels
 from transferzoo.data.dataset import Dataset, from_arrays
-from transferzoo.errors import check_count, invalid, listing
+from transferzoo.errors import invalid, listing
+from transferzoo.ground.arguments import check_count
 
 PAIRS = "batches of (images, labels)"
 GROWTH = 1.5

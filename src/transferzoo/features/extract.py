@@ -12,8 +12,9 @@ import numpy as np
 from keras import layers
 
 from transferzoo.data.checking import check_pixels, image_array
-from transferzoo.errors import InvalidInputError, check_count, invalid
+from transferzoo.errors import InvalidInputError, invalid
 from transferzoo.features.store import FeatureStore, array_digest
+from transferzoo.ground.arguments import check_count
 from transferzoo.ground.progress import Progress
 from transferzoo.models.architecture import network_digest
 from transferzoo.models.construct import BACKBONE, PREPROCESSING, backbone_of, connect, head_of

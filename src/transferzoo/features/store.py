@@ -22,7 +22,8 @@ from typing import Any
 import filelock
 import numpy as np
 
-from transferzoo.errors import check_count, invalid
+from transferzoo.errors import invalid
+from transferzoo.ground.arguments import check_count
 from transferzoo.ground.storage.files import cache_folder, folder_written_beside
 from transferzoo.version import __version__
 

@@ -25,7 +25,8 @@ from transferzoo.backbones.weights import (
     load_weights,
     locate_weights,
 )
-from transferzoo.errors import InvalidInputError, check_count, invalid
+from transferzoo.errors import InvalidInputError, invalid
+from transferzoo.ground.arguments import check_count
 from transferzoo.ground.progress import Progress
 from transferzoo.ground.storage.files import file_hash
 from transferzoo.heads import Head, apply_head, head_name, resolve_head

@@ -10,6 +10,7 @@ from keras import layers
 
 from transferzoo.backbones.backbone import RAW, Backbone, Preprocessing
 from transferzoo.errors import invalid
+from transferzoo.ground.arguments import whole
 
 PREPROCESSING = "preprocessing"
 
@@ -19,7 +20,7 @@ def check_input_shape(shape: Any) -> tuple[int, int, int]:
     accepted = "(height, width, channels) with 1 or 3 channels, such as (32, 32, 3)"
     if not isinstance(shape, tuple | list) or len(shape) != 3:
         raise invalid("input_shape", accepted, shape)
-    if any(isinstance(n, bool) or not hasattr(n, "__index__") or n.__index__() < 1 for n in shape):
+    if any((whole(side) or 0) < 1 for side in shape):
         raise invalid("input_shape", accepted, shape)
     if shape[2] not in (1, 3):
         remedy = "Move the channels last." if shape[0] in (1, 3) else ""
@@ -60,7 +61,7 @@ def choose_image_size(
         raise invalid("image_size", "a whole number, a pair (height, width), or 'input'", image_size)
     for side in pair:
         least = backbone.minimum_size
-        if isinstance(side, bool) or not hasattr(side, "__index__") or side.__index__() < least:
+        if (whole(side) or 0) < least:
             raise invalid(
                 "image_size",
                 f"a whole number of at least {least} for '{backbone.name}', or a pair of them",

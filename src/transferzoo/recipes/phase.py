@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import numbers
 from dataclasses import dataclass, replace
 from typing import Any
 
 from transferzoo.data.augmentation import Augmentation
-from transferzoo.errors import check_count, invalid
+from transferzoo.errors import invalid
+from transferzoo.ground.arguments import check_count, finite
 from transferzoo.models.freezing import check_policy_form
 
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
@@ -200,6 +200,6 @@ class Phase:
 
 
 def _check_number(argument: str, value: Any, accepted: str, fits: Any) -> None:
-    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not number or not 0 <= value < float("inf") or not fits(value):
+    number = finite(value)
+    if number is None or number < 0 or not fits(value):
         raise invalid(argument, accepted, value)

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from transferzoo.data.augmentation import AUGMENTATIONS, Augmentation
-from transferzoo.errors import InvalidInputError, UnknownOptionError, check_count, invalid, unknown_option
+from transferzoo.errors import InvalidInputError, UnknownOptionError, invalid, unknown_option
+from transferzoo.ground.arguments import check_count
 from transferzoo.ground.frozen import FrozenMap
 from transferzoo.recipes.phase import STRENGTHS, Phase, Plateau
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from transferzoo import statistics
 from transferzoo.errors import InvalidInputError, invalid
+from transferzoo.ground.arguments import finite
 
 # limit: (the words for it, its unit, the costs that it may be read from, what makes one of the cost)
 LIMITS = {
@@ -61,7 +62,8 @@ class Choice:
 def choose(rows: Sequence[Mapping[str, Any]], limits: Mapping[str, float], study: Any) -> Choice:
     """Choose from a study's summary, best accuracy first; `study` gives what each model got right."""
     for key, most in limits.items():
-        if not isinstance(most, int | float) or isinstance(most, bool) or not 0 < most < math.inf:
+        number = finite(most)
+        if number is None or number <= 0:
             raise invalid(f"max_{key}", "a number above 0", most)
     excluded: dict[str, str] = {}
     allowed = []

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transferzoo.errors import InvalidInputError, check_count, invalid
+from transferzoo.errors import InvalidInputError, invalid
+from transferzoo.ground.arguments import check_count
 from transferzoo.results.result import Result
 from transferzoo.studies.failures import FAILURE, Failure
 from transferzoo.studies.study import Study

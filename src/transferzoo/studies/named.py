@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transferzoo import statistics
-from transferzoo.errors import InvalidInputError, check_count, invalid
+from transferzoo.errors import InvalidInputError, invalid
+from transferzoo.ground.arguments import check_count
 from transferzoo.recipes.catalog import recipe_info
 from transferzoo.recipes.recipe import Recipe
 from transferzoo.studies.comparing import compare

@@ -17,7 +17,8 @@ from transferzoo import statistics
 from transferzoo.backbones.catalog import BACKBONES
 from transferzoo.data.dataset import Dataset
 from transferzoo.data.splits import stratified_indices
-from transferzoo.errors import InvalidInputError, check_count, invalid, unknown_option
+from transferzoo.errors import InvalidInputError, invalid, unknown_option
+from transferzoo.ground.arguments import check_count
 from transferzoo.judging.evidence import logme
 from transferzoo.judging.proportions import resampled_accuracies
 from transferzoo.recipes.phase import STRENGTHS

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import numbers
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import numpy as np
 
 from transferzoo.data.batches import Batches
 from transferzoo.errors import InvalidInputError, UnknownOptionError, invalid
+from transferzoo.ground.arguments import finite
 from transferzoo.models.prediction import PREDICTION_BATCH, predict
 from transferzoo.recipes.phase import Phase
 from transferzoo.recipes.recipe import Recipe
@@ -96,8 +96,8 @@ def check_minutes(minutes: Any, recipe: Recipe, options: Mapping[str, Any]) -> f
     """
     if minutes is None:
         return None
-    number = isinstance(minutes, numbers.Real) and not isinstance(minutes, bool)
-    if not number or not 0 < minutes < math.inf:
+    number = finite(minutes)
+    if number is None or number <= 0:
         raise invalid("minutes", "a number above 0", minutes)
     for option in ("epochs", "steps_per_epoch"):
         if options.get(option) is not None:
@@ -113,7 +113,7 @@ def check_minutes(minutes: Any, recipe: Recipe, options: Mapping[str, Any]) -> f
             "Leave it out; recipe='default' uses the time, if the backbone may learn.",
             argument="minutes",
         )
-    return float(minutes)
+    return number
 
 
 def choose_epochs(

@@ -12,8 +12,6 @@ from pathlib import Path
 
 from transferzoo.errors import OutputExistsError
 
-CHUNK = 1 << 20
-
 
 def cache_folder() -> Path:
     """Return the folder that downloads are kept in: ``$KERAS_HOME``, else ``~/.keras``."""
@@ -23,11 +21,8 @@ def cache_folder() -> Path:
 
 def file_hash(path: Path, algorithm: str = "sha256") -> str:
     """Return a file's hex digest."""
-    digest = hashlib.new(algorithm, usedforsecurity=False)
     with path.open("rb") as stream:
-        while block := stream.read(CHUNK):
-            digest.update(block)
-    return digest.hexdigest()
+        return hashlib.file_digest(stream, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 @contextlib.contextmanager
