@@ -280,10 +280,8 @@ def _warn_of_the_end(
     if accuracy <= chance + 2 * math.sqrt(chance * (1 - chance) / n):
         logger.warning(
             "%s ended near chance: %.1f %% of %d validation images, and naming the most frequent class "
-            "alone gets "
-            "%.1f %%. Look at the images and labels (tz.plots.image_grid), try recipe='linear_probe', a "
-            "lower "
-            "learning_rate, or published weights",
+            "alone gets %.1f %%. Look at the images and labels (tz.plots.image_grid), try "
+            "recipe='linear_probe', a lower learning_rate, or published weights",
             name,
             100 * accuracy,
             n,
@@ -297,8 +295,7 @@ def _warn_of_the_end(
     if fall > 2 * math.sqrt(max(figures) * (1 - max(figures)) / n) + 1e-9 and len(figures) > 1:
         logger.warning(
             "%s: validation accuracy fell from %.1f to %.1f %% during training; keep='best' returns the "
-            "best epoch, "
-            "a lower learning_rate or fewer epochs avoid the fall",
+            "best epoch, a lower learning_rate or fewer epochs avoid the fall",
             name,
             100 * max(figures),
             100 * accuracy,

@@ -72,8 +72,7 @@ def check_is_whole(path: Path) -> None:
     except OSError as error:
         raise WeightsError(
             f"The weights file '{path}' is damaged or no HDF5 file ({path.stat().st_size:,} bytes). "
-            "Delete it and fetch it anew. "
-            f"Reason: {' '.join(str(error).split())[:160]}",
+            f"Delete it and fetch it anew. Reason: {' '.join(str(error).split())[:160]}",
             argument="weights",
             value=str(path),
         ) from error

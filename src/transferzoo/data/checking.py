@@ -161,8 +161,7 @@ class PixelCheck:
                 PIXELS,
                 _Span(low, high),
                 remedy=f"If the images are black and white, pass {name} * 255. If they were divided by "
-                "255 and "
-                "rounded, their content is lost: load them again.",
+                "255 and rounded, their content is lost: load them again.",
             )
         mend = f"{name} * 255" if low >= 0 else f"({name} + 1) * 127.5"
         return invalid(
@@ -199,9 +198,8 @@ class PixelCheck:
                 f"{_digits(float(highs.max()))}"
             ),
             remedy=f"The first is {name}[{first}], from {_digits(lows[first])} to "
-            f"{_digits(highs[first])}. Some "
-            "readers scale PNG files and leave JPEG files; tz.read_images reads both alike. Or scale those "
-            f"images: {name}[{name}.max(axis=(1, 2, 3)) <= 1] *= 255.",
+            f"{_digits(highs[first])}. Some readers scale PNG files and leave JPEG files; tz.read_images "
+            f"reads both alike. Or scale those images: {name}[{name}.max(axis=(1, 2, 3)) <= 1] *= 255.",
         )
 
     def _warn(self, lows: np.ndarray, highs: np.ndarray, high: float) -> None:
@@ -209,8 +207,7 @@ class PixelCheck:
             factor = 255 / high if high else 1.0
             logger.warning(
                 "%s: the brightest pixel of all images is %s of 255. If the images are on a scale from 0 "
-                "to %s, "
-                "multiply them by %.4g",
+                "to %s, multiply them by %.4g",
                 self.argument,
                 _digits(high),
                 _digits(high),
@@ -375,8 +372,7 @@ def class_order(class_names: Any) -> tuple[str, ...] | None:
             accepted,
             class_names,
             remedy="A set has no order, so names could meet the wrong labels. Pass a list: "
-            "sorted(class_names), "
-            "if the labels follow the alphabet.",
+            "sorted(class_names), if the labels follow the alphabet.",
         )
     if isinstance(class_names, Mapping):
         class_names = _ordered(class_names, accepted)

@@ -198,8 +198,7 @@ def list_images(path: Path, *, layout: str = "auto", class_names: tuple[str, ...
                     class_name,
                     candidates=by_class["train"],
                     remedy=f"Rename or remove '{printable(splits[split] / class_name)}', or choose "
-                    "classes with "
-                    "class_names=.",
+                    "classes with class_names=.",
                 )
         if len(classes) < len(by_class["train"]):
             missing = [name for name in by_class["train"] if name not in classes]
@@ -309,10 +308,8 @@ class _Look:
             raise _layout_error(
                 path,
                 f"Class folder '{printable(folder.name)}' holds the folder '{printable(inner[0].name)}', "
-                "and class "
-                f"folders hold images only. If '{printable(folder.name)}' is not a class, pass the "
-                "folder that "
-                "holds the classes.",
+                f"and class folders hold images only. If '{printable(folder.name)}' is not a class, pass the "
+                "folder that holds the classes.",
             )
         if not files:
             lost = self.left_out - before
@@ -320,8 +317,7 @@ class _Look:
             raise _layout_error(
                 path,
                 f"Class folder '{printable(folder.name)}' holds no images that can be read; it holds "
-                f"{held}. Add "
-                "images, or remove it.",
+                f"{held}. Add images, or remove it.",
             )
         return files
 
@@ -339,8 +335,7 @@ class _Look:
                     self.left_out["in hidden folders"] += images
                     logger.warning(
                         "the hidden folder '%s' is left out, with %d images; rename it without the dot, "
-                        "or list "
-                        "it in class_names=, if it is a class",
+                        "or list it in class_names=, if it is a class",
                         printable(entry),
                         images,
                     )

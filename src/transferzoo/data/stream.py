@@ -144,12 +144,10 @@ def _gather(argument: str, batches: Any, limit: int | None) -> tuple[np.ndarray,
             raise invalid(
                 "limit",
                 f"given where more than {min(bound, count):,} images come and {argument} does not say "
-                "how many "
-                "there are",
+                "how many there are",
                 None,
                 remedy="A generator with 'while True' never ends. Pass limit=, the number of images to "
-                "take; "
-                f"{count:,} had come ({images.nbytes / 1e9:.1f} GB).",
+                f"take; {count:,} had come ({images.nbytes / 1e9:.1f} GB).",
             )
     if not count:
         raise invalid(

@@ -300,8 +300,7 @@ def _refuse_two_labels(files: Sequence[Path], labels: Sequence[str]) -> None:
         if seen.setdefault(path, label) != label:
             raise InvalidInputError(
                 f"table must give each image one label. Got '{seen[path]}' and '{label}' for "
-                f"{printable(path)}. "
-                "Correct one of them.",
+                f"{printable(path)}. Correct one of them.",
                 argument="table",
                 value=printable(path),
             )

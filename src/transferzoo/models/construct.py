@@ -419,10 +419,8 @@ def _refuse_double_scaling(backbone: Backbone, network: keras.Model, how: Prepro
     if scaled and inside:
         raise InvalidInputError(
             f"The network of '{backbone.name}' scales pixels itself, in its layer '{inside[0]}', and its "
-            "record "
-            "scales them before. Register it with preprocessing=tz.Preprocessing((0, 0, 0), (1, 1, 1)), "
-            "which "
-            "leaves pixels at 0 to 255, or take the layer out.",
+            "record scales them before. Register it with preprocessing=tz.Preprocessing((0, 0, 0), (1, 1, "
+            "1)), which leaves pixels at 0 to 255, or take the layer out.",
             argument="preprocessing",
             value=inside[0],
         )

@@ -167,10 +167,8 @@ def _refuse_shared_layers(entries: Sequence[_Entry]) -> None:
         if first != entry.name:
             raise InvalidInputError(
                 f"models must be models of their own. '{first}' and '{entry.name}' are one and the same "
-                "object, "
-                "so the second run would begin with the weights that the first one ended with. Build it "
-                "twice, "
-                "or give its backbone's name.",
+                "object, so the second run would begin with the weights that the first one ended with. "
+                "Build it twice, or give its backbone's name.",
                 argument="models",
                 value=entry.name,
             )
@@ -181,10 +179,9 @@ def _refuse_shared_layers(entries: Sequence[_Entry]) -> None:
                 if first != entry.name:
                     raise InvalidInputError(
                         f"models must not share layers. '{first}' and '{entry.name}' share "
-                        f"'{layer.name}', so "
-                        "the second run would begin with layers that the first one trained. Build each model "
-                        "from layers of its own, for instance keras.models.clone_model(model) and "
-                        "set_weights, or give backbones' names.",
+                        f"'{layer.name}', so the second run would begin with layers that the first one "
+                        "trained. Build each model from layers of its own, for instance "
+                        "keras.models.clone_model(model) and set_weights, or give backbones' names.",
                         argument="models",
                         value=entry.name,
                     )

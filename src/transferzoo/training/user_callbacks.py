@@ -50,8 +50,7 @@ def check_callbacks(callbacks: Any, main: Phase | None = None) -> list[keras.cal
         if main.optimizer == "lbfgs":
             raise InvalidInputError(
                 f"{name} sets a learning rate, and phase '{main.name}' solves the head in one go, "
-                "without one. "
-                "Leave it out, or use recipe='head'.",
+                "without one. Leave it out, or use recipe='head'.",
                 argument="callbacks",
                 value=name,
             )
