@@ -1,5 +1,6 @@
 """One run, from the call to its Result, and what an output folder may hold."""
 
+import dataclasses
 import json
 
 import keras
@@ -279,3 +280,9 @@ def test_a_home_folder_may_be_written_as_a_tilde(run, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     run(out="~/run", save_model=False)
     assert contents(tmp_path) == ["run"]
+
+
+def test_a_recipe_that_gives_build_an_option_it_lacks_is_told_the_nearest(tiny, tiny_digits, quick):
+    recipe = dataclasses.replace(quick, build={"*": {"trainabel": "none"}})
+    with pytest.raises(UnknownOptionError, match=r"recipe 'quick'.*'trainabel'.*Did you mean 'trainable'"):
+        tz.fit_and_evaluate(tiny, tiny_digits, recipe=recipe, weights=None)

@@ -145,7 +145,6 @@ _ELSEWHERE = {
     "sample_weight": "Images cannot be weighted.",
     "validation_split": "The dataset holds the validation images: tz.from_arrays(…, validation=0.2).",
     "validation_data": "The dataset holds the validation images: tz.from_arrays(…, x_validation=…).",
-    "steps_per_epoch": "An epoch goes through all training images once; data.subset(train=…) takes fewer.",
     "optimizer": "The recipe chooses it: tz.Phase(optimizer='sgd' or 'adamw') in a tz.Recipe of your own.",
     "loss": "It is cross-entropy, always; label_smoothing softens it.",
     "metrics": "tz.evaluate computes all of them after the training.",

@@ -188,6 +188,11 @@ def _settle_named(name: str, recipe: Recipe, options: Mapping[str, Any], caller:
         **told,
         "weights": weights,
     }
+    for option in build_options:
+        if option not in BUILD_OPTIONS:
+            raise unknown_option(
+                f"build, which recipe '{recipe.name}' gives options to,", option, BUILD_OPTIONS
+            )
     frozen = build_options.get("trainable", "all") == "none"
     settled = recipe.for_model(
         pretrained=pretrained, linear_head=is_linear(build_options.get("head", "linear")), frozen=frozen
