@@ -32,8 +32,8 @@ FEWEST_STEPS = 10
 SPARE = 0.08
 # a few images could be seen thousands of times, to no use: at most so many times the recipe's epochs
 MOST = 5
-# how long the steps that are timed may take, and how many there are at least
-TIMED_SECONDS, TIMED_STEPS = 4.0, 4
+# how long the steps that are timed may take, as a share of the budget and in seconds, and their least number
+TIMED_SHARE, TIMED_SECONDS, TIMED_STEPS = 0.03, 8.0, 4
 TIMED_IMAGES = 512
 # predictions behind the latency and the throughput on record, in images, and the traces they begin with
 COST_IMAGES, COST_TRACES, SAVE_SECONDS = 450, 4, 1.5
@@ -185,13 +185,13 @@ def time_phase(
     images : ndarray
         What the learner takes, at least one.
     seconds : float
-        How long the timed steps may take together; there are four at least.
+        The budget, of which the timed steps may take a small share; there are four at least.
     """
     variables = unique_variables(model, learner)
     before = [keras.ops.convert_to_numpy(variable) for variable in variables]
     try:
         took = [_seconds(lambda: learner.train_on_batch(*batches[0]))]
-        while len(took) <= TIMED_STEPS or sum(took[1:]) < min(seconds, TIMED_SECONDS):
+        while len(took) <= TIMED_STEPS or sum(took[1:]) < min(TIMED_SHARE * seconds, TIMED_SECONDS):
             index = len(took) % batches.steps
             took.append(_seconds(lambda index=index: learner.train_on_batch(*batches[index])))  # type: ignore[misc]
         validated = _seconds(lambda: learner.test_on_batch(*batches[0]))

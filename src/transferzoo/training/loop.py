@@ -48,6 +48,9 @@ from transferzoo.training.user_callbacks import RATE_CALLBACKS, UserCallbacks, c
 
 logger = logging.getLogger("transferzoo")
 
+# validation images whose prediction takes long enough to tell a machine's pace, tracing included
+LONG_LOOK = 2_000
+
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
@@ -285,12 +288,15 @@ class _Run:
             self.recipe.keep == "best" or (self.recipe.keep == "safe" and self.before is not None)
         )
         origin = None
+        began = time.perf_counter()
         if keeps_best and self.before is not None:
             origin = Origin.of(start.arrays) or origin_of(
                 network, seen.x_validation, part.y_validation, logits=logits
             )
         if is_main and self.budget is not None:
-            shortened = self._within(self.budget, step, network, seen)
+            # a second look at how fast images are predicted, a longer one
+            predicting = (time.perf_counter() - began) / len(part.y_validation)
+            shortened = self._within(self.budget, step, network, seen, predicting)
             if shortened is None:
                 self.returned = f"phase '{self.before}'"
                 return
@@ -417,12 +423,15 @@ class _Run:
         step: PhasePlan,
         network: keras.Model,
         seen: _Seen,
+        predicting: float,
     ) -> PhasePlan | None:
         """Return the phase with as many epochs as the budget has time for, or None where it has for none."""
         if not self.chosen:
             compile_for(step, network, self.model, seen.part.x_train)
             batches = training_batches(step, seen.part, seen.x_train, as_float=needs_floats(network))
-            pace = time_phase(network, self.model, batches, seen.x_train[:TIMED_IMAGES], budget.seconds / 50)
+            pace = time_phase(network, self.model, batches, seen.x_train[:TIMED_IMAGES], budget.seconds)
+            if len(seen.part.y_validation) >= LONG_LOOK:
+                pace = replace(pace, image=max(pace.image, predicting))
             chosen = choose_epochs(
                 budget.left(self.earlier),
                 pace,
