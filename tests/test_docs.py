@@ -93,7 +93,7 @@ def test_blocks_that_are_not_run_are_few():
 
 def test_every_fence_is_of_a_kind_that_is_known():
     kinds = {match[1] for page in PAGES for match in FENCE.finditer(page.read_text(encoding="utf-8"))}
-    assert kinds <= {"python", "python no-run", "sh", "text"}
+    assert kinds <= {"python", "python no-run", "sh", "text", "toml"}
 
 
 @pytest.mark.parametrize("name", tz.__all__)

@@ -160,8 +160,11 @@ def choose_epochs(
         return {"epochs": most, "steps_per_epoch": None}
     if epochs and usable - epochs * whole <= SPARE * usable:
         return {"epochs": epochs, "steps_per_epoch": None}
-    epochs += 1
+    whole_ones, epochs = epochs, epochs + 1
     steps = min(full, math.floor((usable / epochs - fixed) / pace.step))
+    if whole_ones and epochs * steps <= whole_ones * full:
+        # an epoch more costs its validation too, which here takes longer than the steps that it adds
+        return {"epochs": whole_ones, "steps_per_epoch": None}
     if epochs == 1 and steps < min(FEWEST_STEPS, full):
         if may_skip:
             return {"epochs": 0, "steps_per_epoch": None}
