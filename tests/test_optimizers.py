@@ -228,3 +228,13 @@ def test_mobilenets_lowest_layer_of_27_learns_at_the_share_that_the_documentatio
     assert [factors[name] for name in names] == pytest.approx([0.9 ** (27 - i) for i in range(27)])
     assert (names[0], factors["logits"]) == ("conv1", 1)
     assert round(100 * factors["conv1"], 1) == 5.8
+
+
+def test_a_layerwise_optimizers_variables_are_its_own_alone():
+    optimizer = layerwise(optimizer="adamw")
+    plain = keras.optimizers.AdamW(RATE)
+    variables = [keras.Variable(value) for value in STARTS]
+    optimizer.build(variables)
+    plain.build([keras.Variable(value) for value in STARTS])
+    assert len(optimizer.variables) == len(plain.variables)
+    assert not {id(each) for each in variables} & {id(each) for each in optimizer.variables}

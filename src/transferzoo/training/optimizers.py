@@ -92,16 +92,18 @@ def _layerwise(kind: Any) -> Any:
         def __init__(self, factors: list[float], **arguments: Any) -> None:
             super().__init__(**arguments)
             self._factors = factors
-            self._moved: list[Any] = []
+            self._moved: Any = tuple
 
         def build(self, variables: Any) -> None:
-            self._moved = list(variables)
+            moved = list(variables)
+            # as an attribute Keras would take the model's variables for the optimizer's own
+            self._moved = lambda: moved
             super().build(variables)
 
         def apply(self, grads: Any, trainable_variables: Any = None) -> Any:
             if trainable_variables is not None and not self.built:
                 self.build(list(trainable_variables))
-            slower = [pair for pair in zip(self._moved, self._factors, strict=True) if pair[1] != 1]
+            slower = [pair for pair in zip(self._moved(), self._factors, strict=True) if pair[1] != 1]
             # torch changes a variable's tensor in place
             before = [keras.ops.copy(variable) for variable, _ in slower]
             result = super().apply(grads, trainable_variables)
