@@ -94,7 +94,6 @@ RECIPES.register(
                 batch_norm="train",
                 learning_rate=0.03,
                 nesterov=True,
-                clip_norm=20.0,
                 schedule="cosine",
                 warmup=0.1,
                 batch_size=32,
