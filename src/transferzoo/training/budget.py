@@ -145,7 +145,9 @@ def choose_epochs(
     >>> pace = Pace(step=0.1, trace=2.0, image=0.001, predict_trace=0.5)
     >>> sizes = {"full": 700, "validation": 5000, "evaluated": 15000, "most": 40}
     >>> choose_epochs(600, pace, **sizes, may_skip=True)
-    {'epochs': 8, 'steps_per_epoch': 649}
+    {'epochs': 7, 'steps_per_epoch': None}
+    >>> choose_epochs(450, pace, **sizes, may_skip=True)
+    {'epochs': 6, 'steps_per_epoch': 638}
     >>> choose_epochs(5, pace, **sizes, may_skip=True)
     {'epochs': 0, 'steps_per_epoch': None}
     """
