@@ -102,8 +102,8 @@ _AFTER = (
     ("_max", ", most"),
 )
 # how a metric that is not in the table is taken, by the end of its name
-_LESS = ("loss", "error", "latency", "deviation", "flops", "parameters", "macs", "_score_loss")
-_ENDINGS = (("_bytes", "bytes"), ("_seconds", "seconds"), ("seconds", "seconds"), ("_ms", "milliseconds"))
+_LESS = ("loss", "error", "latency", "deviation", "flops", "parameters", "macs")
+_ENDINGS = (("_bytes", "bytes"), ("seconds", "seconds"), ("_ms", "milliseconds"))
 
 
 def metric_info(name: str) -> Metric:

@@ -245,11 +245,11 @@ class _Run:
             "%s: C = %g, validation accuracy %.4f", phase.name, solved["strength"], solved["val_accuracy"]
         )
 
-    def _tell_of_solution(self, learner: keras.Model, solved: Mapping[str, float]) -> None:
+    def _tell_of_solution(self, network: keras.Model, solved: Mapping[str, float]) -> None:
         """Let the user's callbacks see a head that was solved in one go, as an epoch."""
         told = UserCallbacks(self.callbacks, self.model)
         told.set_params({"epochs": 1, "steps": 1, "verbose": 0})
-        told.set_model(learner)
+        told.set_model(network)
         logs = {key: solved[key] for key in ("loss", "accuracy", "val_loss", "val_accuracy")}
         told.on_train_begin({})
         told.on_epoch_begin(0, {})
