@@ -21,7 +21,7 @@ import math
 import time
 
 import numpy as np
-from reporting import machine, parser, spread, table, warm_up, weights, write_json
+from reporting import accuracy_of, machine, parser, spread, table, warm_up, weights, write_json
 
 SIZE = 96
 BATCH = 64
@@ -142,15 +142,10 @@ def by_hand(options, x, y, classes, minutes, known, seed):
     return model, f"{steps * BATCH / len(x):.2f} epochs", time.perf_counter() - began
 
 
-def accuracy_of(model, data):
-    """Return the fraction of test images that a model gets right."""
-    found = model.predict(data.x_test.astype("float32"), batch_size=128, verbose=0).argmax(axis=1)
-    return float((found == data.y_test).mean())
-
-
 def by_call(options, data, minutes, seed):
     """Return the accuracy of one call, what it chose, and its seconds."""
     import transferzoo as tz
+    from transferzoo.training.budget import in_words
 
     began = time.perf_counter()
     result = tz.fit_and_evaluate(
@@ -165,9 +160,7 @@ def by_call(options, data, minutes, seed):
     )
     seconds = time.perf_counter() - began
     chosen = result.provenance["chosen"]
-    steps = chosen["steps_per_epoch"]
-    words = f"{chosen['epochs']} epochs" + (f" of {steps:,} steps" if steps else "")
-    return result.accuracy, f"{words}; returned {result.provenance['returned']}", seconds
+    return result.accuracy, f"{in_words(chosen)}; returned {result.provenance['returned']}", seconds
 
 
 def main():

@@ -23,7 +23,7 @@ import time
 
 import numpy as np
 from article_port import train_port
-from reporting import machine, parser, spread, table, warm_up, weights, write_json
+from reporting import accuracy_of, machine, parser, spread, table, warm_up, weights, write_json
 
 
 class ReachedError(Exception):
@@ -99,8 +99,7 @@ def time_call(options, data, given):
         options.backbone, few, weights=weights(options), cache=False, verbose=False, **given
     )
     seconds = time.perf_counter() - began
-    outputs = result.model.predict(data.x_test, batch_size=128, verbose=0)
-    accuracy = float((outputs.argmax(axis=1) == data.y_test).mean())
+    accuracy = accuracy_of(result.model, data)
     print(f"  {'the call returns':22s} {seconds:8.1f} s  {accuracy:.2%}", flush=True)
     return [("the call returns", seconds, accuracy)]
 
