@@ -22,8 +22,9 @@ tz.Result, tz.Study, tz.statistics, tz.calibration, tz.verify, tz.diff, tz.studi
 """
 
 # From the ground up: a room imports only from rooms that stand before it.
-GROUND = ["version", "ground.frozen", "errors", "ground.arguments", "ground.progress", "ground.storage.files"]
-GROUND += ["ground.storage.downloads", "ground.registry", "ground.metrics", "ground.environment"]
+GROUND = ["version", "ground.frozen", "errors", "ground.arguments", "ground.progress", "ground.interrupts"]
+GROUND += ["ground.storage.files", "ground.storage.locking", "ground.storage.downloads", "ground.registry"]
+GROUND += ["ground.metrics", "ground.environment"]
 MAKING = [
     "backbones.backbone",
     "backbones.alexnet",
@@ -32,8 +33,10 @@ MAKING = [
     "backbones.strides",
     "heads",
     "models.freezing",
+    "models.options",
     "models.preprocessing",
     "models.architecture",
+    "models.plan",
     "models.construct",
     "data.splits",
     "data.checking",
@@ -262,7 +265,6 @@ LONG = {
     "data.cifar",
     "data.dataset",
     "features.store",
-    "models.construct",
     "backbones.strides",
     "results.differences",
     "results.result",

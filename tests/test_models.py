@@ -21,9 +21,9 @@ from transferzoo.models.construct import (
     head_of,
     model_digest,
     model_settings,
-    seeded,
     set_trainable,
 )
+from transferzoo.models.plan import seeded
 
 QUICK = ("mobilenet_025", "alexnet")
 EVERY = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in tz.list_backbones()]

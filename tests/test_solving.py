@@ -13,7 +13,8 @@ import transferzoo as tz
 from transferzoo.errors import InvalidInputError
 from transferzoo.features.extract import split_at_features
 from transferzoo.heads import HEADS, Classifier, Dense, Dropout, Flatten, Head, Normalize, Pool, is_linear
-from transferzoo.models.construct import head_of, seeded
+from transferzoo.models.construct import head_of
+from transferzoo.models.plan import seeded
 from transferzoo.training.linear_head import NO_BETTER, StandardisedHead, has_linear_head, solve_head
 
 CHANNELS = 6

@@ -12,7 +12,8 @@ from transferzoo.errors import DivergedError, InvalidInputError
 from transferzoo.features.extract import split_at_features
 from transferzoo.ground.progress import Progress, Task
 from transferzoo.heads import Classifier, Dropout, Head, Normalize, Pool
-from transferzoo.models.construct import backbone_of, head_of, seeded
+from transferzoo.models.construct import backbone_of, head_of
+from transferzoo.models.plan import seeded
 from transferzoo.models.prediction import gives_probabilities, predict
 from transferzoo.recipes.phase import Phase, Plateau
 from transferzoo.recipes.recipe import Recipe

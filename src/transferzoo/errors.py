@@ -69,6 +69,10 @@ class OutputExistsError(TransferZooError, OSError):
     """The output folder holds something else; nothing in it was touched."""
 
 
+class OutputError(TransferZooError, OSError):
+    """Output could not be written: the disk is full, for example."""
+
+
 class DivergedError(TransferZooError, ValueError):
     """A training's loss became infinite or no number."""
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,40 +12,29 @@ import keras
 
 from transferzoo.backbones.backbone import Backbone
 from transferzoo.backbones.catalog import BACKBONES
-from transferzoo.backbones.weights import available_weights, locate_weights
+from transferzoo.backbones.weights import available_weights
 from transferzoo.data.catalog import resolve_data
 from transferzoo.data.dataset import Dataset
 from transferzoo.errors import InvalidInputError, OutputExistsError, UnknownOptionError, unknown_option
 from transferzoo.ground.arguments import check_count
 from transferzoo.ground.progress import Progress
-from transferzoo.ground.storage.files import file_hash, refuse_full_folder
-from transferzoo.heads import head_name, is_linear
-from transferzoo.models.construct import (
-    backbone_digest,
-    build,
-    check_build,
-    head_digest,
-    learning_digest,
-    model_digest,
-    model_settings,
-)
+from transferzoo.ground.storage.files import check_path, check_writable, refuse_full_folder
+from transferzoo.heads import is_linear
+from transferzoo.models.construct import learning_digest, model_digest, model_settings
+from transferzoo.models.options import OPTIONS as BUILD_OPTIONS
+from transferzoo.models.options import BuildOptions, read_options
+from transferzoo.models.plan import BuildPlan, plan_build
 from transferzoo.recipes.catalog import resolve_recipe
 from transferzoo.recipes.recipe import OPTIONS as RECIPE_OPTIONS
 from transferzoo.recipes.recipe import Recipe
 from transferzoo.results.differences import differing
-from transferzoo.results.folder import is_run, read_settings
+from transferzoo.results.folder import LEFTOVERS, is_run, read_settings
 from transferzoo.results.identity import identity_hash, identity_of, plain
 from transferzoo.training.budget import check_minutes
 from transferzoo.training.checkpoints import read_unfinished
 from transferzoo.training.plan import is_frozen, recipe_for
 
 logger = logging.getLogger("transferzoo")
-
-BUILD_OPTIONS = tuple(
-    name
-    for name, parameter in inspect.signature(build).parameters.items()
-    if parameter.kind is parameter.KEYWORD_ONLY and name not in ("input_shape", "seed", "progress")
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +43,7 @@ class RunPlan:
 
     name: str
     model: keras.Model | None
-    backbone: Backbone | None
-    build_options: Mapping[str, Any]
+    build_plan: BuildPlan | None
     recipe: Recipe
     data: Dataset
     seed: int
@@ -67,6 +54,11 @@ class RunPlan:
     minutes: float | None = None
 
     @property
+    def backbone(self) -> Backbone | None:
+        """The backbone that is built, or None where the model is built already."""
+        return None if self.build_plan is None else self.build_plan.backbone
+
+    @property
     def digest(self) -> str:
         """SHA-256 that names the run: the same for the same run, wherever and whenever it is asked for."""
         return identity_hash(self.settings)
@@ -75,6 +67,26 @@ class RunPlan:
         """Tell whether the output folder holds this very run."""
         held = None if self.out is None else read_settings(self.out)
         return held is not None and identity_of(held) == identity_of(self.settings)
+
+    def refuse_other_run(self) -> None:
+        """Raise if the output folder holds anything but this run, finished or not, and our own leftovers."""
+        if self.out is None or self.finished():
+            return
+        unfinished = None if is_run(self.out) else read_unfinished(self.out)
+        if unfinished is not None and identity_of(unfinished) == identity_of(self.settings):
+            return
+        if unfinished is None and not is_run(self.out):
+            refuse_full_folder(self.out, ignoring=LEFTOVERS)
+            return
+        held = unfinished or read_settings(self.out) or {}
+        apart = [_set_apart(*each) for each in differing(identity_of(held), identity_of(self.settings))]
+        words = "; ".join(sorted(apart)) or "its results"
+        raise OutputExistsError(
+            f"'{self.out}' holds another {'unfinished ' if unfinished else ''}run; nothing in it was "
+            f"touched. It differs in {words}. Choose another folder, or move it away first.",
+            argument="out",
+            value=str(self.out),
+        )
 
 
 def plan_run(
@@ -94,6 +106,7 @@ def plan_run(
 ) -> RunPlan:
     """Check a call and decide everything, before anything slow starts; downloads a dataset at most."""
     seed = check_count("seed", seed, 0)
+    folder = None if out is None else check_path("out", out, "a folder, as text or a Path")
     given_recipe, resolved = recipe, resolve_recipe(recipe)
     for option in options:
         if option not in BUILD_OPTIONS and option not in RECIPE_OPTIONS:
@@ -106,8 +119,18 @@ def plan_run(
     settled = replace(settled, recipe=settled.recipe.for_images(len(data.x_train)))
     timed = {} if minutes is None else {"minutes": minutes}
     carried = {"rate_carried_from": after} if after and "carried_rate" in settled.recipe.faults else {}
+    build_plan = None
+    if settled.model is None:
+        assert settled.backbone is not None
+        assert settled.build_options is not None
+        build_plan = plan_build(
+            settled.backbone, data.num_classes, settled.build_options, input_shape=data.input_shape
+        )
+        described = build_plan.describe()
+    else:
+        described = _check_model(settled.model, data, settled.recipe)
     settings = {
-        "model": settled.describe(data),
+        "model": described,
         "data": _describe_data(data),
         "recipe": settled.recipe.to_dict(),
         "seed": seed,
@@ -125,19 +148,19 @@ def plan_run(
     run = RunPlan(
         name=name or settled.label,
         model=settled.model,
-        backbone=settled.backbone,
-        build_options=settled.build_options,
+        build_plan=build_plan,
         recipe=settled.recipe,
         data=data,
         seed=seed,
-        out=None if out is None else Path(out).expanduser(),
+        out=folder,
         settings=plain(settings),
         call=plain(call),
         keep_features=keep_features,
         minutes=minutes,
     )
-    if run.out is not None and not run.finished():
-        _refuse_other_run(run.out, run.settings)
+    if run.out is not None:
+        run.refuse_other_run()
+        check_writable("out", run.out)
     return run
 
 
@@ -149,14 +172,7 @@ class _Settled:
     recipe: Recipe
     model: keras.Model | None = None
     backbone: Backbone | None = None
-    build_options: Mapping[str, Any] = field(default_factory=dict)
-
-    def describe(self, data: Dataset) -> dict[str, Any]:
-        """Check that the model fits the data, and return its settings."""
-        if self.model is not None:
-            return _check_model(self.model, data, self.recipe)
-        assert self.backbone is not None
-        return _check_build(self.backbone, self.build_options, data)
+    build_options: BuildOptions | None = None
 
 
 def _settle_built(model: keras.Model, recipe: Recipe, options: Mapping[str, Any], caller: str) -> _Settled:
@@ -183,19 +199,13 @@ def _settle_named(name: str, recipe: Recipe, options: Mapping[str, Any], caller:
     given = {**recipe.build_options(backbone.name), **told}
     weights = available_weights(backbone, given.get("weights", "imagenet"))
     pretrained = weights is not None
-    build_options = {
-        **recipe.build_options(backbone.name, pretrained=pretrained),
-        **told,
-        "weights": weights,
-    }
-    for option in build_options:
-        if option not in BUILD_OPTIONS:
-            raise unknown_option(
-                f"build, which recipe '{recipe.name}' gives options to,", option, BUILD_OPTIONS
-            )
-    frozen = build_options.get("trainable", "all") == "none"
+    build_options = read_options(
+        {**recipe.build_options(backbone.name, pretrained=pretrained), **told, "weights": weights},
+        f"build, which recipe '{recipe.name}' gives options to,",
+    )
+    frozen = build_options.trainable == "none"
     settled = recipe.for_model(
-        pretrained=pretrained, linear_head=is_linear(build_options.get("head", "linear")), frozen=frozen
+        pretrained=pretrained, linear_head=is_linear(build_options.head), frozen=frozen
     )
     _refuse_frozen(recipe, settled, frozen=frozen)
     return _Settled(
@@ -216,33 +226,6 @@ def _describe_data(data: Dataset) -> dict[str, Any]:
         "test": len(data.x_test),
         "seed": data.seed,
         "flip_safe": data.flip_safe,
-    }
-
-
-def _check_build(backbone: Backbone, options: Mapping[str, Any], data: Dataset) -> dict[str, Any]:
-    """Check what can be checked of `build`'s options without building, and describe the model."""
-    weights = options.get("weights", "imagenet")
-    size = check_build(backbone, data.num_classes, input_shape=data.input_shape, **options)
-    published = backbone.published_weights(str(weights)) if weights is not None else None
-    digest = None
-    if weights is not None and published is None:
-        path = locate_weights(backbone, weights)
-        assert path is not None
-        digest = file_hash(path)
-    return {
-        "backbone": backbone.name,
-        "backbone_sha256": backbone_digest(backbone),
-        "weights": None if weights is None else (published.name if published else "file"),
-        "weights_sha256": digest,
-        "head": head_name(options.get("head", "linear")),
-        "head_sha256": head_digest(options.get("head", "linear"), backbone, data.num_classes),
-        "input_shape": list(data.input_shape),
-        "image_size": list(size),
-        "trainable": options.get("trainable", "all"),
-        "classifier_activation": options.get("classifier_activation", "softmax"),
-        "preprocessing": options.get("preprocessing", "backbone"),
-        "stem": options.get("stem", "original"),
-        "output_stride": options.get("output_stride"),
     }
 
 
@@ -302,24 +285,6 @@ def _refuse_frozen(recipe: Recipe, settled: Recipe, *, frozen: bool) -> None:
         f"Unfreeze it, or use recipe='linear_probe' or 'head' to train the head alone. {how}",
         argument="recipe",
         value=recipe.name,
-    )
-
-
-def _refuse_other_run(folder: Path, settings: Mapping[str, Any]) -> None:
-    unfinished = None if is_run(folder) else read_unfinished(folder)
-    if unfinished is not None and identity_of(unfinished) == identity_of(settings):
-        return
-    if unfinished is None and not is_run(folder):
-        refuse_full_folder(folder)
-        return
-    held = unfinished or read_settings(folder) or {}
-    apart = [_set_apart(*each) for each in differing(identity_of(held), identity_of(settings))]
-    words = "; ".join(sorted(apart)) or "its results"
-    raise OutputExistsError(
-        f"'{folder}' holds another {'unfinished ' if unfinished else ''}run; nothing in it was touched. "
-        f"It differs in {words}. Choose another folder, or move it away first.",
-        argument="out",
-        value=str(folder),
     )
 
 

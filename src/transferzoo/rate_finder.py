@@ -21,7 +21,8 @@ from transferzoo.features.extract import frozen_features, split_at_features
 from transferzoo.features.store import FeatureStore
 from transferzoo.ground.arguments import check_count, finite
 from transferzoo.ground.progress import Progress, choose_progress
-from transferzoo.models.construct import build, seeded
+from transferzoo.models.construct import construct
+from transferzoo.models.plan import seeded
 from transferzoo.models.prediction import needs_floats
 from transferzoo.planning import plan_run
 from transferzoo.recipes.recipe import Recipe
@@ -195,15 +196,8 @@ def find_learning_rate(
     _refuse_without_rate(run.recipe)
     network = run.model
     if network is None:
-        assert run.backbone is not None
-        network = build(
-            run.backbone.name,
-            run.data.num_classes,
-            input_shape=run.data.input_shape,
-            seed=run.seed,
-            progress=progress,
-            **run.build_options,
-        )
+        assert run.build_plan is not None
+        network = construct(run.build_plan, seed=run.seed, progress=progress)
     store = FeatureStore() if run.keep_features else None
     rates = np.geomspace(lowest, highest, steps).tolist()
     with seeded(run.seed), _put_back(network):

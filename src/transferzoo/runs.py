@@ -24,21 +24,20 @@ from transferzoo.evaluation import evaluate
 from transferzoo.features.store import FeatureStore
 from transferzoo.ground.environment import environment
 from transferzoo.ground.progress import Progress, choose_progress
+from transferzoo.ground.storage.files import output_failed
+from transferzoo.ground.storage.locking import folder_held
 from transferzoo.linting.checks import findings_for, log_findings
-from transferzoo.models.construct import (
-    build,
-    model_digest,
-    model_settings,
-    seeded,
-)
+from transferzoo.models.construct import construct, model_digest, model_settings
+from transferzoo.models.plan import seeded
 from transferzoo.models.prediction import gives_probabilities, predict
 from transferzoo.planning import RunPlan, plan_run
 from transferzoo.recipes.recipe import Recipe
+from transferzoo.results.folder import sweep_leftovers
 from transferzoo.results.identity import settings_hash
 from transferzoo.results.result import Result
 from transferzoo.training.budget import Budget
 from transferzoo.training.checkpoints import Checkpoints
-from transferzoo.training.loop import train
+from transferzoo.training.loop import Trained, train
 
 logger = logging.getLogger("transferzoo")
 
@@ -155,37 +154,61 @@ def execute(
     first_rate: float | None = None,
     began: float | None = None,
 ) -> Result:
-    """Carry out a plan: build, train, evaluate, measure, save; `began` is when the call did."""
+    """Carry out a plan: build, train, evaluate, measure, save; `began` is when the call did.
+
+    The output folder is held from here on, so that no other process writes into it.
+    """
     began = time.perf_counter() if began is None else began
     progress = progress or Progress()
+    if run.out is None:
+        return _fresh(run, None, callbacks, progress, first_rate, began)
     if run.finished():
-        assert run.out is not None
-        logger.info("'%s' holds this run already; loaded", run.out)
-        Checkpoints(run.out, run.settings).remove()
-        return Result.load(run.out)
-    started = datetime.datetime.now(datetime.UTC)
-    clock = _Clock()
-    model, data = run.model, run.data
-    if model is None:
-        assert run.backbone is not None
-        model = build(
-            run.backbone.name,
-            data.num_classes,
-            input_shape=data.input_shape,
-            seed=run.seed,
-            progress=progress,
-            **run.build_options,
-        )
-    clock.lap("build")
-    checkpoints = None
-    if run.out is not None:
+        return _loaded(run.out)
+    with folder_held(run.out, run.digest):
+        run.refuse_other_run()
+        if run.finished():
+            # another process has made it meanwhile
+            return _loaded(run.out)
         checkpoints = Checkpoints(run.out, run.settings, environment())
         checkpoints.sweep()
+        result = _fresh(run, checkpoints, callbacks, progress, first_rate, began)
+        try:
+            result = replace(result, folder=result.write_into(run.out, model=save_model))
+        except OSError as error:
+            raise output_failed(run.out, error) from error
+        checkpoints.remove()
+        logger.info("saved in '%s'", run.out)
+        return result
+
+
+def _loaded(folder: Path) -> Result:
+    logger.info("'%s' holds this run already; loaded", folder)
+    result = Result.load(folder)
+    sweep_leftovers(folder)
+    return result
+
+
+def _fresh(
+    run: RunPlan,
+    checkpoints: Checkpoints | None,
+    callbacks: Iterable[keras.callbacks.Callback],
+    progress: Progress,
+    first_rate: float | None,
+    began: float,
+) -> Result:
+    """Return the result of a run that goes on from its checkpoint, or begins."""
+    started = datetime.datetime.now(datetime.UTC)
+    clock = _Clock()
+    model = run.model
+    if model is None:
+        assert run.build_plan is not None
+        model = construct(run.build_plan, seed=run.seed, progress=progress)
+    clock.lap("build")
     with seeded(run.seed), PeakMemory() as memory:
         try:
             trained = train(
                 model,
-                data,
+                run.data,
                 run.recipe,
                 seed=run.seed,
                 callbacks=callbacks,
@@ -200,6 +223,21 @@ def execute(
                 checkpoints.remove()
             raise
     clock.lap("train")
+    return _judged(run, model, trained, memory, clock, progress, started, began)
+
+
+def _judged(
+    run: RunPlan,
+    model: keras.Model,
+    trained: Trained,
+    memory: PeakMemory,
+    clock: _Clock,
+    progress: Progress,
+    started: datetime.datetime,
+    began: float,
+) -> Result:
+    """Test a trained model, measure what it costs, and put all of it on record."""
+    data = run.data
     y_prob = _probabilities(model, data.x_test, progress)
     validation_prob = _probabilities(model, data.x_validation, progress)
     clock.lap("predict")
@@ -226,7 +264,7 @@ def execute(
         "reused_features": trained.reused_seconds,
         "call": time.perf_counter() - began,
     }
-    result = Result(
+    return Result(
         name=run.name,
         metrics=evaluate(
             data.y_test,
@@ -255,12 +293,6 @@ def execute(
         },
         _model=model,
     )
-    if run.out is not None:
-        assert checkpoints is not None
-        result = replace(result, folder=result.write_into(run.out, model=save_model))
-        checkpoints.remove()
-        logger.info("saved in '%s'", run.out)
-    return result
 
 
 def _budget(run: RunPlan, began: float) -> Budget | None:

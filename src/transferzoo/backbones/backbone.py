@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from transferzoo.errors import invalid
+from transferzoo.ground.arguments import whole
 from transferzoo.ground.frozen import FrozenMap
+
+STEMS = ("original", "stride1")
 
 
 @dataclass(frozen=True)
@@ -158,3 +161,16 @@ class Backbone:
     def published_weights(self, name: str) -> Weights | None:
         """Return the published weights called `name`, or None."""
         return next((weights for weights in self.weights if weights.name == name), None)
+
+
+def check_strides(stem: Any, output_stride: Any) -> None:
+    """Raise unless both have a form that some backbone could take; looks at no network."""
+    if stem not in STEMS:
+        raise invalid("stem", "'original' or 'stride1'", stem, candidates=STEMS)
+    if output_stride is not None and not _is_power_of_two(output_stride):
+        raise invalid("output_stride", "None or a power of two: 1, 2, 4, 8 or 16", output_stride)
+
+
+def _is_power_of_two(value: Any) -> bool:
+    number = whole(value)
+    return number is not None and number > 0 and number & (number - 1) == 0

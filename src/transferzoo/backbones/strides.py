@@ -10,10 +10,8 @@ from typing import Any
 import keras
 from keras import layers
 
+from transferzoo.backbones.backbone import check_strides
 from transferzoo.errors import InvalidInputError, invalid
-from transferzoo.ground.arguments import whole
-
-STEMS = ("original", "stride1")
 
 Pads = tuple[tuple[int, int], tuple[int, int]]
 
@@ -46,14 +44,6 @@ class StridePlan:
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     padded: Mapping[str, Pads] = field(default_factory=dict)
     dilated_pools: Mapping[str, int] = field(default_factory=dict)
-
-
-def check_strides(stem: Any, output_stride: Any) -> None:
-    """Raise unless both have a form that some backbone could take; looks at no network."""
-    if stem not in STEMS:
-        raise invalid("stem", "'original' or 'stride1'", stem, candidates=STEMS)
-    if output_stride is not None and not _is_power_of_two(output_stride):
-        raise invalid("output_stride", "None or a power of two: 1, 2, 4, 8 or 16", output_stride)
 
 
 def plan_strides(
@@ -427,8 +417,3 @@ def _pair(value: Any) -> tuple[int, int]:
 
 def _flat(tensors: Any) -> list[Any]:
     return list(keras.tree.flatten(tensors))
-
-
-def _is_power_of_two(value: Any) -> bool:
-    number = whole(value)
-    return number is not None and number > 0 and number & (number - 1) == 0

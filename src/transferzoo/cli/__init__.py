@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 
 import typer
@@ -9,7 +10,8 @@ import typer
 from transferzoo.cli import checking, info, ranking, records, studies, training
 from transferzoo.cli.app import app
 from transferzoo.cli.options import StoppedError
-from transferzoo.errors import DivergedError, DownloadError, RecordError, TransferZooError
+from transferzoo.errors import DivergedError, DownloadError, OutputError, RecordError, TransferZooError
+from transferzoo.ground.interrupts import TERMINATIONS, Terminated, terminate
 
 __all__ = ["app", "checking", "info", "main", "ranking", "records", "run", "studies", "training"]
 
@@ -19,8 +21,12 @@ INTERRUPTED = 130
 def main() -> None:
     """Run the command line, and end the process with its exit code.
 
-    0: done. 1: it failed underway. 2: the call was wrong, and nothing was done. 130: interrupted.
+    0: done. 1: it failed underway. 2: the call was wrong, and nothing was done. 130: interrupted. 143: told
+    to end by SIGTERM, 129 by SIGHUP.
     """
+    for number in TERMINATIONS:
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, terminate)
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
     sys.exit(run([argument for argument in arguments if argument != "--debug"], debug=debug))
@@ -37,10 +43,12 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         if debug:
             raise
         return _interrupted(str(stop) if isinstance(stop, StoppedError) else "")
+    except Terminated as stop:
+        return _interrupted(str(stop), stop.exit_code)
     except TransferZooError as error:
         if debug:
             raise
-        failed = isinstance(error, DownloadError | DivergedError | RecordError)
+        failed = isinstance(error, DownloadError | DivergedError | OutputError | RecordError)
         return _complain(str(error), 1 if failed else 2)
     except Exception as error:
         format_message = getattr(error, "format_message", None)
@@ -54,8 +62,8 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         return _complain(f"{type(error).__name__}: {reason} (--debug shows where)", 1)
 
 
-def _interrupted(how_to_go_on: str = "") -> int:
-    return _complain(how_to_go_on or "Interrupted; nothing of the unfinished run was saved.", INTERRUPTED)
+def _interrupted(how_to_go_on: str = "", code: int = INTERRUPTED) -> int:
+    return _complain(how_to_go_on or "Interrupted; nothing of the unfinished run was saved.", code)
 
 
 def _complain(message: str, code: int) -> int:

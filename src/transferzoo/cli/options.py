@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from transferzoo.errors import InvalidInputError, UnknownNameError, invalid, unknown_name
+from transferzoo.ground.interrupts import Terminated
 from transferzoo.training.checkpoints import CHECKPOINT
 
 if TYPE_CHECKING:
@@ -262,10 +263,13 @@ def stoppable(folder: Path | None) -> Iterator[None]:
     """Keep what the library says of an interrupt; where it says nothing, look for an earlier checkpoint."""
     try:
         yield
-    except KeyboardInterrupt as stop:
+    except (KeyboardInterrupt, Terminated) as stop:
         message = str(stop)
         if not message and folder is not None and any(folder.expanduser().rglob(CHECKPOINT)):
             message = f"Interrupted. A checkpoint is in '{folder}'; the same call goes on from there."
+        if isinstance(stop, Terminated):
+            stop.said = message
+            raise
         raise StoppedError(message) from stop
 
 

@@ -38,8 +38,8 @@ class Run(Protocol):
         ...
 
     @property
-    def build_options(self) -> Mapping[str, Any]:
-        """What `build` is told."""
+    def build_plan(self) -> Any:
+        """What is to be built, or None."""
         ...
 
     @property

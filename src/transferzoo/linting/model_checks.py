@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,12 +12,12 @@ import numpy as np
 from keras import layers
 
 from transferzoo.backbones.backbone import RAW, Backbone
-from transferzoo.backbones.strides import plan_strides
 from transferzoo.data.dataset import Dataset
-from transferzoo.heads import Head, Normalize, resolve_head
+from transferzoo.heads import Head, Normalize
 from transferzoo.linting.findings import Finding, found
-from transferzoo.models.construct import backbone_of, generators_kept, model_settings
+from transferzoo.models.construct import backbone_of, model_settings
 from transferzoo.models.freezing import set_trainable
+from transferzoo.models.plan import BuildPlan, build_network, generators_kept, strides_of
 from transferzoo.models.preprocessing import build_preprocessing
 
 logger = logging.getLogger("transferzoo")
@@ -81,7 +81,7 @@ def model_facts(run: Any) -> ModelFacts:
     if key not in _KEPT:
         while len(_KEPT) >= _MOST_KEPT:
             del _KEPT[next(iter(_KEPT))]
-        _KEPT[key] = _facts_of_call(run.backbone, described, run.build_options, run.data)
+        _KEPT[key] = _facts_of_plan(run.build_plan, run.data)
     return _KEPT[key]
 
 
@@ -230,32 +230,28 @@ def _size_findings(run: Any, facts: ModelFacts) -> Iterator[Finding]:
     )
 
 
-def _facts_of_call(
-    backbone: Backbone, described: Mapping[str, Any], options: Mapping[str, Any], data: Dataset
-) -> ModelFacts:
-    size = tuple(described["image_size"])
-    how = backbone.preprocessing if described["preprocessing"] == "backbone" else RAW
+def _facts_of_plan(plan: BuildPlan, data: Dataset) -> ModelFacts:
+    backbone, options, size = plan.backbone, plan.options, plan.image_size
+    how = backbone.preprocessing if options.preprocessing == "backbone" else RAW
     with generators_kept():
-        network = backbone.resolve_builder()(input_shape=(*size, 3), **backbone.arguments)
-        set_trainable(network, described["trainable"])
+        network = build_network(backbone, size)
+        set_trainable(network, options.trainable)
         prepare = build_preprocessing(data.input_shape, size, how)
         sample = _sample(data)
         reached = _reached(network, _values(prepare, sample) if prepare is not None else sample)
     shape = network.output_shape
     feature_map = tuple(shape[1:3]) if len(shape) == 4 else _last_map(network)
-    if len(shape) == 4 and (described["stem"] != "original" or described["output_stride"] is not None):
-        plan = plan_strides(
-            network, stem=described["stem"], output_stride=described["output_stride"], name=backbone.name
-        )
-        feature_map = tuple(-(-side // plan.reduction) for side in size)
-    head = resolve_head(options.get("head", "linear"))
+    if len(shape) == 4 and (options.stem != "original" or options.output_stride is not None):
+        reduction = strides_of(network, backbone, options).reduction
+        feature_map = tuple(-(-side // reduction) for side in size)
+    head = plan.make_logits
     in_head = isinstance(head, Head) and any(part == Normalize("batch") for part in head.parts)
     norms = [*_norms(network, in_backbone=True), *([Norm(0.99, True, False)] if in_head else [])]
     names, always = _random_layers(network, (*size, 3))
     return ModelFacts(
         backbone=backbone,
-        pretrained=described["weights"] is not None,
-        preprocessing=described["preprocessing"],
+        pretrained=options.weights is not None,
+        preprocessing=options.preprocessing,
         image_size=size,
         feature_map=feature_map,
         reached=reached,

@@ -2,50 +2,41 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import logging
-import random
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 from keras import layers
 
 from transferzoo.backbones.backbone import RAW, Backbone, Preprocessing
 from transferzoo.backbones.catalog import BACKBONES
-from transferzoo.backbones.strides import StridePlan, apply_strides, check_strides, plan_strides
-from transferzoo.backbones.weights import (
-    available_weights,
-    check_weights,
-    load_weights,
-    locate_weights,
-)
-from transferzoo.errors import InvalidInputError, invalid
-from transferzoo.ground.arguments import check_count
+from transferzoo.backbones.strides import apply_strides
+from transferzoo.backbones.weights import available_weights, load_weights
+from transferzoo.errors import InvalidInputError
 from transferzoo.ground.progress import Progress
-from transferzoo.ground.storage.files import file_hash
-from transferzoo.heads import Head, apply_head, head_name, resolve_head
-from transferzoo.models.architecture import architecture_digest, network_digest
-from transferzoo.models.freezing import check_policy_form, set_trainable
-from transferzoo.models.preprocessing import (
-    PREPROCESSING,
-    build_preprocessing,
-    check_input_shape,
-    choose_image_size,
-    scaling_layers,
+from transferzoo.heads import head_name
+from transferzoo.models.architecture import network_digest
+from transferzoo.models.freezing import set_trainable
+from transferzoo.models.options import BuildOptions, check_input_shape
+from transferzoo.models.plan import (
+    BACKBONE,
+    HEAD,
+    BuildPlan,
+    build_head,
+    build_network,
+    generators_kept,
+    plan_build,
+    seeded,
+    strides_of,
 )
+from transferzoo.models.preprocessing import PREPROCESSING, build_preprocessing, scaling_layers
 
 logger = logging.getLogger("transferzoo.models.construct")
-
-BACKBONE = "backbone"
-HEAD = "head"
-ACTIVATIONS = ("softmax", None)
-PREPROCESSINGS = ("backbone", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,13 +160,8 @@ def build(
     (None, 2, 2, 256)
     """
     backbone = BACKBONES.get(name)
-    input_shape = check_input_shape(input_shape)
-    weights = available_weights(backbone, weights)
-    size = check_build(
-        backbone,
-        num_classes,
-        input_shape=input_shape,
-        weights=weights,
+    options = BuildOptions(
+        weights=available_weights(backbone, weights),
         head=head,
         image_size=image_size,
         trainable=trainable,
@@ -184,131 +170,57 @@ def build(
         stem=stem,
         output_stride=output_stride,
     )
-    make_logits = resolve_head(head)
-    weights_file = locate_weights(backbone, weights, progress=progress)
+    plan = plan_build(backbone, num_classes, options, input_shape=check_input_shape(input_shape))
+    return construct(plan, seed=seed, progress=progress)
 
+
+def construct(plan: BuildPlan, *, seed: int | None = None, progress: Progress | None = None) -> keras.Model:
+    """Carry out a plan: build the network, load its weights, put preprocessing and head around it."""
+    plan = plan.with_weights(progress)
+    backbone, options, size = plan.backbone, plan.options, plan.image_size
     with seeded(seed):
-        network = _build_strided(backbone, size, stem, output_stride, weights_file)
-        how = backbone.preprocessing if preprocessing == "backbone" else RAW
+        network = _build_strided(plan)
+        how = backbone.preprocessing if options.preprocessing == "backbone" else RAW
         _refuse_double_scaling(backbone, network, how)
-        images = keras.Input(input_shape, name="images")
-        prepare = build_preprocessing(input_shape, size, how)
+        images = keras.Input(plan.input_shape, name="images")
+        prepare = build_preprocessing(plan.input_shape, size, how)
         features = network(prepare(images) if prepare is not None else images)
-        head_model = _build_head(make_logits, features.shape[1:], num_classes, classifier_activation)
-        model = keras.Model(images, head_model(features), name=_layer_safe(name))
+        head_model = build_head(
+            plan.make_logits, features.shape[1:], plan.num_classes, options.classifier_activation
+        )
+        model = keras.Model(images, head_model(features), name=_layer_safe(backbone.name))
 
-    set_trainable(network, trainable)
+    set_trainable(network, options.trainable)
     if tuple(features.shape[1:3]) == (1, 1) and len(features.shape) == 4:
         logger.warning(
             "%s shrinks %d×%d images to a 1×1 feature map; image_size=%d%s keeps more of them",
-            name,
+            backbone.name,
             *size,
             max(backbone.default_size, 2 * max(size)),
-            " or stem='stride1'" if stem == "original" and "stride1" in backbone.stems else "",
+            " or stem='stride1'" if options.stem == "original" and "stride1" in backbone.stems else "",
         )
     _SETTINGS[model] = ModelSettings(
-        backbone=name,
-        num_classes=num_classes,
-        weights=None if weights is None else str(weights),
-        weights_sha256=None if weights_file is None else file_hash(weights_file),
-        head=head_name(head),
-        input_shape=input_shape,
+        backbone=backbone.name,
+        num_classes=plan.num_classes,
+        weights=None if options.weights is None else str(options.weights),
+        weights_sha256=plan.weights_sha256,
+        head=head_name(options.head),
+        input_shape=plan.input_shape,
         image_size=size,
-        trainable=trainable,
-        classifier_activation=classifier_activation,
-        preprocessing=preprocessing,
-        stem=stem,
-        output_stride=output_stride,
+        trainable=options.trainable,
+        classifier_activation=options.classifier_activation,
+        preprocessing=options.preprocessing,
+        stem=options.stem,
+        output_stride=options.output_stride,
         seed=seed,
     )
     return model
-
-
-def check_build(
-    backbone: Backbone,
-    num_classes: int,
-    *,
-    input_shape: tuple[int, int, int],
-    weights: str | Path | None = "imagenet",
-    head: str | Callable[..., Any] = "linear",
-    image_size: int | tuple[int, int] | str | None = None,
-    trainable: str = "all",
-    classifier_activation: str | None = "softmax",
-    preprocessing: str = "backbone",
-    stem: str = "original",
-    output_stride: int | None = None,
-) -> tuple[int, int]:
-    """Check what `build` would be told, without building; return the size that reaches the backbone."""
-    check_count("num_classes", num_classes, 2, "Count the classes; a yes-no problem has 2 classes here.")
-    resolve_head(head)
-    if classifier_activation not in ACTIVATIONS:
-        raise invalid(
-            "classifier_activation",
-            "'softmax' for probabilities or None for logits",
-            classifier_activation,
-            candidates=("softmax",),
-        )
-    if preprocessing not in PREPROCESSINGS:
-        raise invalid("preprocessing", "'backbone' or 'none'", preprocessing, candidates=PREPROCESSINGS)
-    check_weights(backbone, weights)
-    check_policy_form(trainable)
-    if keras.config.image_data_format() != "channels_last":
-        raise InvalidInputError(
-            "Keras must be set to 'channels_last'. Got 'channels_first'. "
-            "Call keras.config.set_image_data_format('channels_last')."
-        )
-    check_strides(stem, output_stride)
-    if stem not in backbone.stems:
-        raise invalid(
-            "stem",
-            f"{' or '.join(map(repr, backbone.stems))} for '{backbone.name}'",
-            stem,
-            remedy=f"tz.backbone_info('{backbone.name}').note says why." if backbone.note else "",
-        )
-    pretrained = weights is not None
-    size = choose_image_size(backbone, input_shape, image_size, pretrained=pretrained)
-    if stem != "original" or output_stride is not None:
-        with generators_kept():
-            network = _build_network(backbone, size)
-        strides = plan_strides(network, stem=stem, output_stride=output_stride, name=backbone.name)
-        size = choose_image_size(
-            backbone, input_shape, image_size, pretrained=pretrained, stem_factor=strides.stem_factor
-        )
-    if trainable not in ("all", "none") and not trainable.startswith("top:"):
-        with generators_kept():
-            set_trainable(_build_network(backbone, size), trainable)
-    return size
 
 
 def learning_digest(model: keras.Model) -> str:
     """Return a SHA-256 hex digest of which layers learn."""
     flags = [bool(layer.trainable) for layer in model._flatten_layers()]
     return hashlib.sha256(bytes(flags)).hexdigest()
-
-
-def backbone_digest(backbone: Backbone) -> str:
-    """Return a SHA-256 hex digest of what stands behind a backbone's name: its network and preprocessing."""
-    built: Any = backbone.builder
-    if callable(built):
-        size = max(backbone.minimum_size, backbone.default_size)
-        with generators_kept():
-            built = architecture_digest(_build_network(backbone, (size, size)))
-    what = (built, sorted(backbone.arguments.items()), backbone.preprocessing)
-    return hashlib.sha256(repr(what).encode()).hexdigest()
-
-
-def head_digest(head: Any, backbone: Backbone, num_classes: int) -> str:
-    """Return a SHA-256 hex digest of what a head computes, whatever it is called.
-
-    A head given as a function is built for it, on a feature map such as the backbone gives.
-    """
-    made = resolve_head(head)
-    if isinstance(made, Head):
-        return hashlib.sha256(repr(made).encode()).hexdigest()
-    size = max(backbone.minimum_size, backbone.default_size)
-    with generators_kept():
-        shape = _build_network(backbone, (size, size)).output_shape[1:]
-        return architecture_digest(_build_head(made, shape, num_classes, None))
 
 
 def connect(model: keras.Model, images: Any, *, inference_statistics: bool = False) -> tuple[Any, Any]:
@@ -366,28 +278,6 @@ def model_digest(model: keras.Model) -> str:
     return network_digest(model)
 
 
-@contextlib.contextmanager
-def seeded(seed: int | None) -> Iterator[None]:
-    """Seed Keras for the block; Python's and NumPy's own generators are put back afterwards."""
-    if seed is None:
-        yield
-        return
-    with generators_kept():
-        keras.utils.set_random_seed(check_count("seed", seed, 0))
-        yield
-
-
-@contextlib.contextmanager
-def generators_kept() -> Iterator[None]:
-    """Leave the random generators as they are found, whatever the block draws."""
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
-    try:
-        yield
-    finally:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
-
-
 def _part(model: keras.Model, name: str) -> keras.Model | None:
     part = next((layer for layer in getattr(model, "layers", []) if layer.name == name), None)
     return part if isinstance(part, keras.Model) else None
@@ -395,22 +285,6 @@ def _part(model: keras.Model, name: str) -> keras.Model | None:
 
 def _layer_safe(name: str) -> str:
     return "".join(c if c.isalnum() or c in "_.-" else "_" for c in name)
-
-
-def _build_network(backbone: Backbone, size: tuple[int, int]) -> keras.Model:
-    network = backbone.resolve_builder()(input_shape=(*size, 3), **backbone.arguments)
-    if not isinstance(network, keras.Model):
-        raise InvalidInputError(
-            f"The builder of '{backbone.name}' must return a keras.Model. Got {type(network).__name__}."
-        )
-    if len(network.outputs) != 1 or len(network.outputs[0].shape) not in (2, 4):
-        shapes = [tuple(output.shape) for output in network.outputs]
-        raise InvalidInputError(
-            f"The builder of '{backbone.name}' must return a model with one output, a feature map "
-            f"(batch, h, w, channels) or vectors (batch, channels). Got {shapes}."
-        )
-    network.name = BACKBONE
-    return network
 
 
 def _refuse_double_scaling(backbone: Backbone, network: keras.Model, how: Preprocessing) -> None:
@@ -426,43 +300,18 @@ def _refuse_double_scaling(backbone: Backbone, network: keras.Model, how: Prepro
         )
 
 
-def _build_strided(
-    backbone: Backbone,
-    size: tuple[int, int],
-    stem: str,
-    output_stride: int | None,
-    weights_file: Path | None,
-) -> keras.Model:
+def _build_strided(plan: BuildPlan) -> keras.Model:
     """Build a backbone with its weights, and take out the strides that are to go."""
-    if stem == "original" and output_stride is None:
-        network = _build_network(backbone, size)
-        if weights_file is not None:
-            load_weights(network, weights_file, backbone)
-        return network
-
-    def planned(network: keras.Model) -> StridePlan:
-        return plan_strides(network, stem=stem, output_stride=output_stride, name=backbone.name)
-
-    with generators_kept():
-        factor = planned(_build_network(backbone, size)).stem_factor
+    backbone, options = plan.backbone, plan.options
+    height, width = plan.image_size
     # behind its stem this one has maps of the size that the changed one will have, and pads them so
-    network = _build_network(backbone, (size[0] * factor, size[1] * factor))
-    if weights_file is not None:
-        load_weights(network, weights_file, backbone)
+    network = build_network(backbone, (height * plan.stem_factor, width * plan.stem_factor))
+    if plan.weights_file is not None:
+        load_weights(network, plan.weights_file, backbone)
+    if options.stem == "original" and options.output_stride is None:
+        return network
     # the copy's own random weights are not used, and must not change the head's
     with generators_kept():
-        network = apply_strides(network, planned(network), (*size, 3))
+        network = apply_strides(network, strides_of(network, backbone, options), (height, width, 3))
     network.name = BACKBONE
     return network
-
-
-def _build_head(
-    make_logits: Callable[..., Any], feature_shape: Any, num_classes: int, activation: str | None
-) -> keras.Model:
-    features = keras.Input(tuple(feature_shape), name="features")
-    logits = apply_head(make_logits, features, num_classes)
-    if activation is None:
-        outputs = layers.Activation("linear", dtype="float32", name="outputs")(logits)
-    else:
-        outputs = layers.Activation(activation, dtype="float32", name="outputs")(logits)
-    return keras.Model(features, outputs, name=HEAD)

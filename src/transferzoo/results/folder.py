@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transferzoo.errors import RecordError
+from transferzoo.ground.storage.locking import HOLDER, LOCK
 
 FORMAT = 2
 
@@ -22,7 +25,21 @@ KIND = "transferzoo run"
 RUN, HISTORY, PREDICTIONS, MODEL = "run.json", "history.csv", "predictions.npz", "model.keras"
 
 
+# where a run's files stand until they are whole, within its folder
+SAVING = ".saving-"
+# what a killed process may leave in a run's folder
+LEFTOVERS = (LOCK, HOLDER, ".checkpoint-*.npz", f"{SAVING}*")
+
+
 ARRAYS = ("index", "y_true", "y_prob", "validation_true", "validation_prob")
+
+
+def sweep_leftovers(folder: Path) -> None:
+    """Delete what killed processes left in a finished run's folder, and its checkpoint."""
+    for pattern in (*LEFTOVERS[2:], "checkpoint.npz"):
+        for left in folder.glob(pattern):
+            with contextlib.suppress(OSError):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def is_run(folder: str | Path) -> bool:

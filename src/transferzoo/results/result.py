@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from transferzoo import plots
 from transferzoo.errors import RecordError, invalid
-from transferzoo.ground.storage.files import folder_written_beside, refuse_full_folder
+from transferzoo.ground.storage.files import check_path, folder_written_beside, refuse_full_folder
 from transferzoo.judging.prediction_checks import check_class_names, check_labels
 from transferzoo.results.folder import (
     FORMAT,
@@ -25,6 +25,7 @@ from transferzoo.results.folder import (
     MODEL,
     PREDICTIONS,
     RUN,
+    SAVING,
     read_history,
     read_predictions,
     read_run,
@@ -305,7 +306,7 @@ class Result:
         OutputExistsError
             If the folder holds something; nothing in it is touched.
         """
-        path = Path(folder).expanduser().absolute()
+        path = check_path("folder", folder).absolute()
         refuse_full_folder(path)
         with folder_written_beside(path) as part:
             self._write(part, model=model)
@@ -318,7 +319,9 @@ class Result:
         """
         path = Path(folder).expanduser().absolute()
         path.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as name:
+        for left in path.glob(f"{SAVING}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=SAVING, dir=path) as name:
             part = Path(name)
             self._write(part, model=model)
             for file in (MODEL, HISTORY, PREDICTIONS, RUN):
@@ -373,7 +376,7 @@ class Result:
             If the folder holds no run, one by a newer transferzoo, or one that is damaged. The message
             names the file.
         """
-        path = Path(folder).expanduser().absolute()
+        path = check_path("folder", folder).absolute()
         run = read_run(path)
         predictions = read_predictions(path)
         history = read_history(path)

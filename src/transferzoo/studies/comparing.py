@@ -109,7 +109,6 @@ def compare(
     >>> len(tz.compare(["mobilenet_025", "mobilenet_v2_035"], data, weights=None, epochs=1))
     2
     """
-    from transferzoo.backbones.weights import locate_weights
     from transferzoo.data.catalog import resolve_data
     from transferzoo.ground.progress import choose_progress
     from transferzoo.training.user_callbacks import check_callbacks
@@ -137,9 +136,7 @@ def compare(
         check_callbacks(listed, run.recipe.phases[-1])
     if lint:
         _tell(rounds[0], len(numbers))
-    for run in rounds[0]:
-        if run.backbone is not None and not run.finished():
-            locate_weights(run.backbone, run.build_options.get("weights", "imagenet"), progress=progress)
+    rounds = _with_weights(rounds, progress)
     given = {"callbacks": tuple(listed), "save_model": save_model}
     carried = any("carried_rate" in run.recipe.faults for run in rounds[0])
     chains = rounds if carried else [[run] for planned in rounds for run in planned]
@@ -221,6 +218,25 @@ def _planned(
         )
         plans.append(run if folder is None else replace(run, out=run_folder(folder, run)))
     return plans
+
+
+def _with_weights(rounds: Sequence[Sequence[RunPlan]], progress: Progress) -> list[list[RunPlan]]:
+    """Return the plans with their weights on disk, each model's fetched and hashed once for all seeds."""
+    from dataclasses import replace
+
+    fetched: list[list[RunPlan]] = []
+    for planned in rounds:
+        fetched.append([])
+        for place, run in enumerate(planned):
+            plan = run.build_plan
+            if plan is not None and fetched[0] is not fetched[-1]:
+                first = fetched[0][place].build_plan
+                assert first is not None
+                plan = replace(plan, weights_file=first.weights_file, weights_sha256=first.weights_sha256)
+            elif plan is not None and not run.finished():
+                plan = plan.with_weights(progress)
+            fetched[-1].append(replace(run, build_plan=plan))
+    return fetched
 
 
 def _tell(plans: Sequence[RunPlan], seeds: int) -> None:
@@ -329,15 +345,11 @@ def _side_by_side(
 
 
 def _portable(run: RunPlan) -> dict[str, Any]:
-    """Return a plan, with the records that its names stand for, without its images.
+    """Return a plan without its images.
 
     The images go beside it: joblib shares large arrays between processes.
     """
-    from transferzoo.heads import HEADS
-
-    entries = {name: value for name, value in vars(run).items() if name != "data"}
-    head = run.build_options.get("head")
-    return {"plan": entries, "head": (head, HEADS.get(head)) if isinstance(head, str) else None}
+    return {name: value for name, value in vars(run).items() if name != "data"}
 
 
 def _in_worker(
@@ -347,16 +359,13 @@ def _in_worker(
     with _share_of_cores(threads):
         from transferzoo.backbones.catalog import BACKBONES
         from transferzoo.ground.progress import Progress
-        from transferzoo.heads import HEADS
         from transferzoo.planning import RunPlan
 
-        chain = [RunPlan(**each["plan"], data=data) for each in packed]
-        for run, each in zip(chain, packed, strict=True):
+        chain = [RunPlan(**each, data=data) for each in packed]
+        for run in chain:
             # what the caller registered is not known here
             if run.backbone is not None and run.backbone.name not in BACKBONES:
                 BACKBONES.register(run.backbone.name, run.backbone)
-            if each["head"] is not None and each["head"][0] not in HEADS:
-                HEADS.register(*each["head"])
         outcomes = _chain(chain, {**given, "progress": Progress()}, 0, len(chain))
     return [
         outcome.folder if isinstance(outcome, Result) and outcome.folder is not None else outcome

@@ -196,7 +196,7 @@ def _probe(
     """Return whether a linear probe is right on each validation image, and the strength of its penalty."""
     import keras
 
-    from transferzoo.models.construct import seeded
+    from transferzoo.models.plan import seeded
     from transferzoo.training.linear_head import solve_head
 
     x, y = training
@@ -392,13 +392,20 @@ def _named(backbones: Any, options: Mapping[str, Any]) -> list[_Candidate]:
 
 
 def _check(candidate: _Candidate, data: Dataset) -> None:
-    from transferzoo.models.construct import backbone_of, check_build, head_of
+    from transferzoo.models.construct import backbone_of, head_of
+    from transferzoo.models.options import read_options
+    from transferzoo.models.plan import plan_build
 
     built = candidate.built
     if built is None:
         assert candidate.backbone is not None
         backbone = BACKBONES.get(candidate.backbone)
-        check_build(backbone, data.num_classes, input_shape=data.input_shape, **candidate.options)
+        plan_build(
+            backbone,
+            data.num_classes,
+            read_options(candidate.options, "rank"),
+            input_shape=data.input_shape,
+        )
     elif backbone_of(built) is None or head_of(built) is None or len(built.input_shape) != 4:
         raise invalid(f"backbones[{candidate.model!r}]", "a model from tz.build", built.name)
     elif any(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from transferzoo.ground.interrupts import stopping
 from transferzoo.training.checkpoints import Checkpoints, TrainingState
 
 logger = logging.getLogger("transferzoo")
@@ -220,10 +222,14 @@ class CheckpointCallback(keras.callbacks.Callback):
         )
         self._checkpoints.save(state)
         if self._checkpoints.interrupted:
-            raise KeyboardInterrupt(
+            said = (
                 f"Interrupted. All up to {state.where()} is saved in '{self._checkpoints.folder}'; "
                 "the same call goes on from there."
             )
+            if self._checkpoints.interrupted != signal.SIGINT:
+                # SystemExit shows no message of its own beside a code
+                logger.warning("%s", said)
+            raise stopping(self._checkpoints.interrupted, said)
 
     def _variables(self) -> list[Any]:
         # jax: asking for `self.model` brings its variables up to date

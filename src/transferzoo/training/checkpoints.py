@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import threading
@@ -16,13 +17,16 @@ from typing import Any
 import numpy as np
 
 from transferzoo.errors import RecordError
-from transferzoo.ground.storage.files import written_beside
+from transferzoo.ground.interrupts import TERMINATIONS, stopping, terminate
+from transferzoo.ground.storage.files import output_failed, written_beside
 
 CHECKPOINT = "checkpoint.npz"
 FORMAT = 1
 KIND = "transferzoo checkpoint"
 # seconds between two checkpoints of one epoch: what a kill may cost
 INTERVAL = 60.0
+
+logger = logging.getLogger("transferzoo")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,9 +99,11 @@ class Checkpoints:
         self.folder = folder
         self.settings = settings
         self.environment = dict(environment or {})
-        self.interrupted = False
+        # the number of the signal, once there was one
+        self.interrupted = 0
         self.may_wait = False
         self._saved = time.monotonic()
+        self._failed = False
 
     @property
     def path(self) -> Path:
@@ -106,7 +112,7 @@ class Checkpoints:
 
     def due(self) -> bool:
         """Tell whether it is time to save."""
-        return self.interrupted or time.monotonic() - self._saved >= INTERVAL
+        return bool(self.interrupted) or time.monotonic() - self._saved >= INTERVAL
 
     def save(self, state: TrainingState) -> None:
         """Write the state beside the last one, and put it in its place."""
@@ -118,11 +124,23 @@ class Checkpoints:
             **{name: value for name, value in vars(state).items() if name != "arrays"},
         }
         text = np.frombuffer(json.dumps(meta).encode(), dtype="uint8")
-        with written_beside(self.path) as part, part.open("wb") as stream:
-            np.savez(stream, **{"meta": text, **state.arrays})  # type: ignore[arg-type]
-            stream.flush()
-            # a rename may reach the disk before what it names
-            os.fsync(stream.fileno())
+        try:
+            with written_beside(self.path) as part, part.open("wb") as stream:
+                np.savez(stream, **{"meta": text, **state.arrays})  # type: ignore[arg-type]
+                stream.flush()
+                # a rename may reach the disk before what it names
+                os.fsync(stream.fileno())
+        except OSError as error:
+            if self.interrupted:
+                raise output_failed(self.folder, error) from error
+            # what is trained is worth more than the checkpoint; the last one stays
+            if not self._failed:
+                logger.warning(
+                    "a checkpoint could not be written in '%s' (%s); training goes on without",
+                    self.folder,
+                    error.strerror or error,
+                )
+            self._failed = True
         self._saved = time.monotonic()
 
     def load(self) -> TrainingState | None:
@@ -153,24 +171,29 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def interruptible(self) -> Iterator[None]:
-        """Let the first Ctrl-C in the block wait for the end of a batch, so that the state is whole.
+        """Let the first Ctrl-C or termination in the block wait for the end of a batch, for a whole state.
 
-        Only where `may_wait` is set; a second one is not waited with.
+        Only where `may_wait` is set; a second one is not waited with. A termination is one of `TERMINATIONS`
+        that nobody else handles: schedulers, containers and closed terminals send them.
         """
         if threading.current_thread() is not threading.main_thread():
             yield
             return
 
-        def on_interrupt(number: int, frame: Any) -> None:
+        def on_signal(number: int, frame: Any) -> None:
             if self.interrupted or not self.may_wait:
-                raise KeyboardInterrupt
-            self.interrupted = True
+                raise stopping(number)
+            self.interrupted = number
 
-        previous = signal.signal(signal.SIGINT, on_interrupt)
+        previous = {signal.SIGINT: signal.signal(signal.SIGINT, on_signal)}
+        for number in TERMINATIONS:
+            if signal.getsignal(number) in (signal.SIG_DFL, terminate):
+                previous[number] = signal.signal(number, on_signal)
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, previous)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
 
 def read_unfinished(folder: Path) -> dict[str, Any] | None:

@@ -1,0 +1,237 @@
+"""A model that `build` is to make, all decided and checked, before its network is built."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from transferzoo.backbones.backbone import Backbone
+from transferzoo.backbones.strides import StridePlan, plan_strides
+from transferzoo.backbones.weights import check_weights, locate_weights
+from transferzoo.errors import InvalidInputError, invalid
+from transferzoo.ground.arguments import check_count
+from transferzoo.ground.progress import Progress
+from transferzoo.ground.storage.files import file_hash
+from transferzoo.heads import Head, apply_head, head_name, resolve_head
+from transferzoo.models.architecture import architecture_digest
+from transferzoo.models.freezing import set_trainable
+from transferzoo.models.options import BuildOptions, choose_image_size
+
+BACKBONE = "backbone"
+HEAD = "head"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildPlan:
+    """A model that is decided: nothing in it is looked up by name again.
+
+    Parameters
+    ----------
+    backbone : Backbone
+    num_classes : int
+    input_shape : tuple of 3 ints
+        Of the images that the model is given.
+    options : BuildOptions
+        What was asked for.
+    make_logits : callable
+        The head: from features to logits.
+    image_size : pair of ints
+        Height and width that reach the backbone.
+    stem_factor : int
+        By how much less the stem shrinks than it would as published.
+    weights_file, weights_sha256 : Path and str, optional
+        The file that the weights are read from, and its hash: of a file of one's own at once, of a
+        published one when it is there, after `with_weights`.
+    """
+
+    backbone: Backbone
+    num_classes: int
+    input_shape: tuple[int, int, int]
+    options: BuildOptions
+    make_logits: Callable[..., Any] = field(repr=False)
+    image_size: tuple[int, int]
+    stem_factor: int = 1
+    weights_file: Path | None = None
+    weights_sha256: str | None = None
+
+    def with_weights(self, progress: Progress | None = None) -> BuildPlan:
+        """Return the plan with its weights on disk, verified and hashed; published ones are downloaded.
+
+        Raises
+        ------
+        WeightsError, DownloadError
+            As from `locate_weights`.
+        """
+        if self.options.weights is None or self.weights_file is not None:
+            return self
+        path = locate_weights(self.backbone, self.options.weights, progress=progress)
+        assert path is not None
+        return replace(self, weights_file=path, weights_sha256=file_hash(path))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the model as a run's settings have it, digests of what its names stand for included."""
+        options = self.options
+        published = None
+        if options.weights is not None:
+            published = self.backbone.published_weights(str(options.weights))
+        return {
+            "backbone": self.backbone.name,
+            "backbone_sha256": _backbone_digest(self.backbone),
+            "weights": None if options.weights is None else (published.name if published else "file"),
+            # a published file need not be here yet, and its name says which it is
+            "weights_sha256": None if published else self.weights_sha256,
+            "head": head_name(options.head),
+            "head_sha256": _head_digest(self.make_logits, self.backbone, self.num_classes),
+            "input_shape": list(self.input_shape),
+            "image_size": list(self.image_size),
+            "trainable": options.trainable,
+            "classifier_activation": options.classifier_activation,
+            "preprocessing": options.preprocessing,
+            "stem": options.stem,
+            "output_stride": options.output_stride,
+        }
+
+
+def plan_build(
+    backbone: Backbone, num_classes: int, options: BuildOptions, *, input_shape: tuple[int, int, int]
+) -> BuildPlan:
+    """Decide what `build` will do, and check all of it against the backbone; nothing is downloaded.
+
+    Raises
+    ------
+    InvalidInputError
+        For a value that this backbone does not take.
+    WeightsError
+        For a weights file that is missing, or is none.
+    """
+    num_classes = check_count(
+        "num_classes", num_classes, 2, "Count the classes; a yes-no problem has 2 classes here."
+    )
+    check_weights(backbone, options.weights)
+    if keras.config.image_data_format() != "channels_last":
+        raise InvalidInputError(
+            "Keras must be set to 'channels_last'. Got 'channels_first'. "
+            "Call keras.config.set_image_data_format('channels_last')."
+        )
+    if options.stem not in backbone.stems:
+        raise invalid(
+            "stem",
+            f"{' or '.join(map(repr, backbone.stems))} for '{backbone.name}'",
+            options.stem,
+            remedy=f"tz.backbone_info('{backbone.name}').note says why." if backbone.note else "",
+        )
+    pretrained = options.weights is not None
+    size = choose_image_size(backbone, input_shape, options.image_size, pretrained=pretrained)
+    factor = 1
+    by_name = options.trainable not in ("all", "none") and not options.trainable.startswith("top:")
+    changed = options.stem != "original" or options.output_stride is not None
+    if changed or by_name:
+        with generators_kept():
+            network = build_network(backbone, size)
+        if by_name:
+            set_trainable(network, options.trainable)
+        if changed:
+            factor = strides_of(network, backbone, options).stem_factor
+            size = choose_image_size(
+                backbone, input_shape, options.image_size, pretrained=pretrained, stem_factor=factor
+            )
+    plan = BuildPlan(
+        backbone=backbone,
+        num_classes=num_classes,
+        input_shape=input_shape,
+        options=options,
+        make_logits=resolve_head(options.head),
+        image_size=size,
+        stem_factor=factor,
+    )
+    own = pretrained and backbone.published_weights(str(options.weights)) is None
+    return plan.with_weights() if own else plan
+
+
+def strides_of(network: keras.Model, backbone: Backbone, options: BuildOptions) -> StridePlan:
+    """Return which strides of a backbone's network go."""
+    return plan_strides(network, stem=options.stem, output_stride=options.output_stride, name=backbone.name)
+
+
+def build_network(backbone: Backbone, size: tuple[int, int]) -> keras.Model:
+    """Return a backbone's network with random weights, as its builder makes it, its form checked."""
+    network = backbone.resolve_builder()(input_shape=(*size, 3), **backbone.arguments)
+    if not isinstance(network, keras.Model):
+        raise InvalidInputError(
+            f"The builder of '{backbone.name}' must return a keras.Model. Got {type(network).__name__}."
+        )
+    if len(network.outputs) != 1 or len(network.outputs[0].shape) not in (2, 4):
+        shapes = [tuple(output.shape) for output in network.outputs]
+        raise InvalidInputError(
+            f"The builder of '{backbone.name}' must return a model with one output, a feature map "
+            f"(batch, h, w, channels) or vectors (batch, channels). Got {shapes}."
+        )
+    network.name = BACKBONE
+    return network
+
+
+def build_head(
+    make_logits: Callable[..., Any], feature_shape: Any, num_classes: int, activation: str | None
+) -> keras.Model:
+    """Return a head's network, from features to float32 outputs."""
+    features = keras.Input(tuple(feature_shape), name="features")
+    logits = apply_head(make_logits, features, num_classes)
+    outputs = keras.layers.Activation(activation or "linear", dtype="float32", name="outputs")(logits)
+    return keras.Model(features, outputs, name=HEAD)
+
+
+@contextlib.contextmanager
+def seeded(seed: int | None) -> Iterator[None]:
+    """Seed Keras for the block; Python's and NumPy's own generators are put back afterwards."""
+    if seed is None:
+        yield
+        return
+    with generators_kept():
+        keras.utils.set_random_seed(check_count("seed", seed, 0))
+        yield
+
+
+@contextlib.contextmanager
+def generators_kept() -> Iterator[None]:
+    """Leave the random generators as they are found, whatever the block draws."""
+    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+def _backbone_digest(backbone: Backbone) -> str:
+    """Return a SHA-256 hex digest of what stands behind a backbone's name: its network and preprocessing."""
+    built: Any = backbone.builder
+    if callable(built):
+        built = architecture_digest(_trial_network(backbone))
+    what = (built, sorted(backbone.arguments.items()), backbone.preprocessing)
+    return hashlib.sha256(repr(what).encode()).hexdigest()
+
+
+def _head_digest(make_logits: Callable[..., Any], backbone: Backbone, num_classes: int) -> str:
+    """Return a SHA-256 hex digest of what a head computes, whatever it is called.
+
+    A head given as a function is built for it, on a feature map such as the backbone gives.
+    """
+    if isinstance(make_logits, Head):
+        return hashlib.sha256(repr(make_logits).encode()).hexdigest()
+    shape = _trial_network(backbone).output_shape[1:]
+    with generators_kept():
+        return architecture_digest(build_head(make_logits, shape, num_classes, None))
+
+
+def _trial_network(backbone: Backbone) -> keras.Model:
+    size = max(backbone.minimum_size, backbone.default_size)
+    with generators_kept():
+        return build_network(backbone, (size, size))
