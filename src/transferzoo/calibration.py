@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from transferzoo.errors import invalid
-from transferzoo.ground.arguments import check_count
+from transferzoo.ground.arguments import check_count, finite
 from transferzoo.judging.prediction_checks import check_labels, check_probabilities
 
 STRATEGIES = ("equal_width", "equal_mass")
@@ -258,7 +258,7 @@ def apply_temperature(y_prob: ArrayLike, temperature: float) -> NDArray[np.float
     array([[0.75, 0.25]])
     """
     probabilities = check_probabilities(y_prob)
-    if not isinstance(temperature, int | float | np.number) or not 0 < temperature < np.inf:
+    if finite(temperature) is None or temperature <= 0:
         raise invalid("temperature", "a number above 0", temperature)
     logs = _logs(probabilities)
     logs -= logs.max(axis=1, keepdims=True)

@@ -89,7 +89,10 @@ def shorten(value: Any, limit: int = 80) -> str:
 
 def printable(text: Any) -> str:
     """Return text that any terminal and file takes: a file name may hold bytes that are no UTF-8."""
-    return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    try:
+        return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    except UnicodeEncodeError:  # halves of characters, which no file name holds
+        return str(text).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def nearest(name: Any, candidates: Iterable[str]) -> str | None:

@@ -16,13 +16,14 @@ from transferzoo.calibration import (
     fit_temperature,
 )
 from transferzoo.errors import invalid
-from transferzoo.ground.arguments import check_count
+from transferzoo.ground.arguments import check_array, check_count
 from transferzoo.judging.prediction_checks import (
     Found,
     check_class_names,
     check_labels,
     check_normalize,
     check_probabilities,
+    count_of_classes,
 )
 from transferzoo.judging.proportions import wilson_interval
 
@@ -208,7 +209,9 @@ def confusion(
     check_normalize(normalize)
     if num_classes is not None:
         num_classes = check_count("num_classes", num_classes, 1)
-    second = np.asarray(y_pred_or_prob)
+    second = check_array(
+        "y_pred", y_pred_or_prob, "predicted classes, shape (n,), or probabilities, shape (n, k)"
+    )
     if second.ndim == 2:
         probabilities = check_probabilities(second)
         if num_classes is not None and num_classes != probabilities.shape[1]:
@@ -219,7 +222,7 @@ def confusion(
         guesses = check_labels("y_pred", second, num_classes=num_classes)
     truth = check_labels("y_true", y_true, num_classes=num_classes, length=len(guesses))
     if num_classes is None:
-        num_classes = int(max(truth.max(), guesses.max())) + 1
+        num_classes = count_of_classes("y_true", np.concatenate([truth, guesses]))
     return np.asarray(confusion_matrix(truth, guesses, labels=np.arange(num_classes), normalize=normalize))
 
 

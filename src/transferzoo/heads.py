@@ -7,12 +7,37 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from transferzoo.errors import InvalidInputError, invalid
-from transferzoo.ground.arguments import check_count
+from transferzoo.errors import InvalidInputError, TransferZooError, invalid, printable
+from transferzoo.ground.arguments import check_choice, check_count, finite
 from transferzoo.ground.registry import Registry
 
 POOLINGS = ("avg", "max")
 NORMALIZATIONS = ("batch", "layer")
+# Keras' own names, without those that learn or take the whole row
+ACTIVATIONS = (
+    "celu",
+    "elu",
+    "exponential",
+    "gelu",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "hard_tanh",
+    "leaky_relu",
+    "linear",
+    "log_sigmoid",
+    "mish",
+    "relu",
+    "relu6",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softplus",
+    "softsign",
+    "swish",
+    "tanh",
+)
+MOST_UNITS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -28,8 +53,7 @@ class Pool:
     kind: str = "avg"
 
     def __post_init__(self) -> None:
-        if self.kind not in POOLINGS:
-            raise invalid("Pool's kind", "'avg' or 'max'", self.kind, candidates=POOLINGS)
+        check_choice("Pool's kind", self.kind, POOLINGS)
 
     def __call__(self, features: Any) -> Any:
         """Apply it to a Keras tensor."""
@@ -68,7 +92,16 @@ class Dense:
     activation: str | None = "relu"
 
     def __post_init__(self) -> None:
-        check_count("Dense's units", self.units, 1)
+        object.__setattr__(self, "units", check_count("Dense's units", self.units, 1, most=MOST_UNITS))
+        if self.activation is not None and (
+            not isinstance(self.activation, str) or self.activation not in ACTIVATIONS
+        ):
+            raise invalid(
+                "Dense's activation",
+                f"None or one of {', '.join(ACTIVATIONS)}",
+                self.activation,
+                candidates=ACTIVATIONS,
+            )
 
     def __call__(self, features: Any) -> Any:
         """Apply it to a Keras tensor."""
@@ -89,8 +122,7 @@ class Normalize:
     kind: str = "batch"
 
     def __post_init__(self) -> None:
-        if self.kind not in NORMALIZATIONS:
-            raise invalid("Normalize's kind", "'batch' or 'layer'", self.kind, candidates=NORMALIZATIONS)
+        check_choice("Normalize's kind", self.kind, NORMALIZATIONS)
 
     def __call__(self, features: Any) -> Any:
         """Apply it to a Keras tensor."""
@@ -113,8 +145,10 @@ class Dropout:
     rate: float
 
     def __post_init__(self) -> None:
-        if isinstance(self.rate, bool) or not isinstance(self.rate, int | float) or not 0 <= self.rate < 1:
+        rate = finite(self.rate)
+        if rate is None or not 0 <= rate < 1:
             raise invalid("Dropout's rate", "a number from 0 to below 1", self.rate)
+        object.__setattr__(self, "rate", rate)
 
     def __call__(self, features: Any) -> Any:
         """Apply it to a Keras tensor."""
@@ -302,7 +336,18 @@ def apply_head(head: Callable[..., Any], features: Any, num_classes: int) -> Any
         takes_count = "num_classes" in inspect.signature(head).parameters
     except (TypeError, ValueError):
         takes_count = False
-    logits = head(features, num_classes=num_classes) if takes_count else head(features)
+    try:
+        logits = head(features, num_classes=num_classes) if takes_count else head(features)
+    except TransferZooError:
+        raise
+    except Exception as error:
+        # a stranger's function may raise anything
+        raise InvalidInputError(
+            f"head '{head_name(head)}' failed on features of shape {tuple(features.shape)}: "
+            f"{type(error).__name__}: {printable(error)[:300]}",
+            argument="head",
+            value=head_name(head),
+        ) from error
     shape = getattr(logits, "shape", None)
     given = tuple(shape) if shape is not None else type(logits).__name__
     if shape is None or len(shape) != 2 or shape[-1] != num_classes:

@@ -16,7 +16,7 @@ from transferzoo.backbones.weights import available_weights
 from transferzoo.data.catalog import resolve_data
 from transferzoo.data.dataset import Dataset
 from transferzoo.errors import InvalidInputError, OutputExistsError, UnknownOptionError, unknown_option
-from transferzoo.ground.arguments import check_count
+from transferzoo.ground.arguments import check_seed
 from transferzoo.ground.progress import Progress
 from transferzoo.ground.storage.files import check_path, check_writable, refuse_full_folder
 from transferzoo.heads import is_linear
@@ -105,7 +105,7 @@ def plan_run(
     minutes: float | None = None,
 ) -> RunPlan:
     """Check a call and decide everything, before anything slow starts; downloads a dataset at most."""
-    seed = check_count("seed", seed, 0)
+    seed = check_seed(seed)
     folder = None if out is None else check_path("out", out, "a folder, as text or a Path")
     given_recipe, resolved = recipe, resolve_recipe(recipe)
     for option in options:
@@ -194,8 +194,7 @@ def _settle_named(name: str, recipe: Recipe, options: Mapping[str, Any], caller:
     backbone = BACKBONES.get(name)
     own = {key: value for key, value in options.items() if key in RECIPE_OPTIONS}
     told = {key: value for key, value in options.items() if key in BUILD_OPTIONS}
-    if own.get("faithful"):
-        recipe = recipe.with_faults(own["faithful"])
+    recipe = recipe.with_faults(own.get("faithful"))
     given = {**recipe.build_options(backbone.name), **told}
     weights = available_weights(backbone, given.get("weights", "imagenet"))
     pretrained = weights is not None

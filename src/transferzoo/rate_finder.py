@@ -19,7 +19,7 @@ from transferzoo.data.splits import stratified_indices
 from transferzoo.errors import DivergedError, InvalidInputError, UnknownOptionError, invalid
 from transferzoo.features.extract import frozen_features, split_at_features
 from transferzoo.features.store import FeatureStore
-from transferzoo.ground.arguments import check_count, finite
+from transferzoo.ground.arguments import check_count, check_flag, finite
 from transferzoo.ground.progress import Progress, choose_progress
 from transferzoo.models.construct import construct
 from transferzoo.models.plan import seeded
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("transferzoo")
 
+MOST_STEPS = 1_000_000
 FEWEST_STEPS = 20
 # share of the steps that the average of the losses reaches back, and that is left out at the beginning
 MEMORY = 0.1
@@ -174,8 +175,9 @@ def find_learning_rate(
     ('scratch', True)
     """
     lowest, highest = _check_rates(lowest, highest)
-    steps = check_count("steps", steps, FEWEST_STEPS)
+    steps = check_count("steps", steps, FEWEST_STEPS, most=MOST_STEPS)
     progress = choose_progress(verbose)
+    cache = check_flag("cache", cache)
     if "learning_rate" in options:
         raise UnknownOptionError(
             "find_learning_rate looks for the learning_rate, so it takes none. Leave it out, or pass lowest "

@@ -22,6 +22,7 @@ from transferzoo.errors import (
 )
 from transferzoo.evaluation import evaluate
 from transferzoo.features.store import FeatureStore
+from transferzoo.ground.arguments import check_flag
 from transferzoo.ground.environment import environment
 from transferzoo.ground.progress import Progress, choose_progress
 from transferzoo.ground.storage.files import output_failed
@@ -38,6 +39,7 @@ from transferzoo.results.result import Result
 from transferzoo.training.budget import Budget
 from transferzoo.training.checkpoints import Checkpoints
 from transferzoo.training.loop import Trained, train
+from transferzoo.training.user_callbacks import check_callbacks
 
 logger = logging.getLogger("transferzoo")
 
@@ -129,6 +131,11 @@ def fit_and_evaluate(
     """
     began = time.perf_counter()
     progress = choose_progress(verbose)
+    save_model, cache, lint = (
+        check_flag(argument, value)
+        for argument, value in (("save_model", save_model), ("cache", cache), ("lint", lint))
+    )
+    callbacks = check_callbacks(callbacks)
     run = plan_run(
         model,
         data,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from transferzoo.errors import invalid
-from transferzoo.ground.arguments import check_count
+from transferzoo.ground.arguments import check_count, check_seed
 from transferzoo.judging.frontier import pareto_frontier, pareto_probability
 from transferzoo.judging.prediction_checks import Found
 from transferzoo.judging.proportions import (
@@ -365,7 +365,7 @@ def difference(
     a, b = (np.atleast_2d(each) for each in check_pair(correct_a, correct_b))
     confidence, power = check_confidence(confidence), _check_power(power)
     check_count("resamples", resamples, 1)
-    check_count("seed", seed, 0)
+    check_seed(seed)
     alpha = 1 - confidence
     images = a.shape[1]
     estimate = float(a.mean() - b.mean())

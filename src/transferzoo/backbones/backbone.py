@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from transferzoo.errors import invalid
-from transferzoo.ground.arguments import whole
+from transferzoo.ground.arguments import (
+    LARGEST_SIDE,
+    check_choice,
+    check_count,
+    check_mapping,
+    check_sequence,
+    finite,
+    whole,
+)
 from transferzoo.ground.frozen import FrozenMap
 
 STEMS = ("original", "stride1")
@@ -36,14 +44,14 @@ class Preprocessing:
     channels: str = "rgb"
 
     def __post_init__(self) -> None:
-        # a list would make the record unhashable
-        object.__setattr__(self, "mean", tuple(self.mean))
-        object.__setattr__(self, "std", tuple(self.std))
-        if self.channels not in ("rgb", "bgr"):
-            raise invalid("channels", "'rgb' or 'bgr'", self.channels, candidates=("rgb", "bgr"))
-        for name, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) != 3:
-                raise invalid(name, "three numbers, one a channel", values)
+        check_choice("channels", self.channels, ("rgb", "bgr"))
+        for name in ("mean", "std"):
+            accepted = "three numbers, one a channel"
+            values = check_sequence(name, accepted, getattr(self, name))
+            if len(values) != 3 or any(finite(value) is None for value in values):
+                raise invalid(name, accepted, values)
+            # a list would make the record unhashable
+            object.__setattr__(self, name, values)
         if min(self.std) <= 0:
             raise invalid("std", "three numbers above 0", self.std)
 
@@ -148,9 +156,32 @@ class Backbone:
     note: str = ""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise invalid("name", "a name that is not empty", self.name)
+        if not callable(self.builder) and not (
+            isinstance(self.builder, str) and self.builder.count(":") == 1
+        ):
+            raise invalid("builder", "a function, or its place as 'module:function'", self.builder)
+        if not isinstance(self.preprocessing, Preprocessing):
+            raise invalid("preprocessing", "a tz.Preprocessing record", self.preprocessing)
+        check_mapping("arguments", self.arguments, "a mapping of the builder's arguments")
+        for name in ("native_size", "minimum_size", "default_size"):
+            object.__setattr__(self, name, check_count(name, getattr(self, name), 1, most=LARGEST_SIDE))
+        for name in ("parameters", "feature_channels", "reduction"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, check_count(name, getattr(self, name), 1, most=2**63 - 1))
+        for name in ("family", "paper", "licence", "note"):
+            if not isinstance(getattr(self, name), str):
+                raise invalid(name, "text", getattr(self, name))
+        stems = check_sequence("stems", "some of 'original' and 'stride1'", self.stems)
+        for stem in stems:
+            check_choice("stems", stem, STEMS)
+        weights = check_sequence("weights", "tz.Weights records", self.weights)
+        if not all(isinstance(each, Weights) for each in weights):
+            raise invalid("weights", "tz.Weights records", weights)
         object.__setattr__(self, "arguments", FrozenMap(self.arguments))
-        object.__setattr__(self, "weights", tuple(self.weights))
-        object.__setattr__(self, "stems", tuple(self.stems))
+        object.__setattr__(self, "weights", weights)
+        object.__setattr__(self, "stems", stems)
 
     def resolve_builder(self) -> Callable[..., Any]:
         """Return the function that builds the network, imported if it was given by name."""
@@ -165,8 +196,7 @@ class Backbone:
 
 def check_strides(stem: Any, output_stride: Any) -> None:
     """Raise unless both have a form that some backbone could take; looks at no network."""
-    if stem not in STEMS:
-        raise invalid("stem", "'original' or 'stride1'", stem, candidates=STEMS)
+    check_choice("stem", stem, STEMS)
     if output_stride is not None and not _is_power_of_two(output_stride):
         raise invalid("output_stride", "None or a power of two: 1, 2, 4, 8 or 16", output_stride)
 

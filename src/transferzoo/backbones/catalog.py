@@ -13,7 +13,7 @@ from transferzoo.backbones.backbone import (
     Weights,
 )
 from transferzoo.errors import invalid
-from transferzoo.ground.arguments import check_count
+from transferzoo.ground.arguments import check_sequence
 from transferzoo.ground.registry import Registry
 
 BACKBONES: Registry[Backbone] = Registry("backbone", lambda record: isinstance(record, Backbone))
@@ -291,25 +291,22 @@ weights, licence, note
             raise invalid("builder", "left out where a whole record is given", builder)
         BACKBONES.register(name.name, name, replace=replace)
         return name
-    if not callable(builder) and not (isinstance(builder, str) and builder.count(":") == 1):
+    if builder is None:
         raise invalid("builder", "a function, or its place as 'module:function'", builder)
-    if not isinstance(preprocessing, Preprocessing):
-        raise invalid("preprocessing", "a tz.Preprocessing record", preprocessing)
-    native_size = check_count("native_size", native_size, 1)
     record = Backbone(
         name=name,
         family=family,
         paper=paper,
         builder=builder,
-        arguments=arguments or {},
+        arguments={} if arguments is None else arguments,
         parameters=parameters,
         feature_channels=feature_channels,
         reduction=reduction,
         native_size=native_size,
-        minimum_size=check_count("minimum_size", minimum_size, 1),
-        default_size=minimum_size if default_size is None else check_count("default_size", default_size, 1),
+        minimum_size=minimum_size,
+        default_size=minimum_size if default_size is None else default_size,
         preprocessing=preprocessing,
-        weights=tuple(weights),
+        weights=check_sequence("weights", "tz.Weights records", weights),
         licence=licence,
         note=note,
     )

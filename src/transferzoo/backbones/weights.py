@@ -11,7 +11,7 @@ from transferzoo.backbones.backbone import Backbone, Weights
 from transferzoo.errors import WeightsError, invalid, nearest
 from transferzoo.ground.progress import Progress
 from transferzoo.ground.storage.downloads import download
-from transferzoo.ground.storage.files import cache_folder, file_hash
+from transferzoo.ground.storage.files import cache_folder, check_path, file_hash
 
 logger = logging.getLogger("transferzoo")
 
@@ -41,7 +41,7 @@ def check_weights(backbone: Backbone, weights: Any) -> None:
     if isinstance(weights, str) and backbone.published_weights(weights):
         return
     published = [record.name for record in backbone.weights]
-    path = Path(weights).expanduser()
+    path = check_path("weights", weights, "'imagenet', None or a file path")
     if not path.is_file():
         close = nearest(str(weights), [*published, "imagenet"]) if published else None
         hint = f" Did you mean '{close}'?" if close else ""

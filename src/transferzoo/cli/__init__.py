@@ -34,6 +34,10 @@ def main() -> None:
 
 def run(arguments: list[str], *, debug: bool = False) -> int:
     """Run the command line with these arguments and return its exit code."""
+    if "" in arguments:
+        # as a path it would mean the current folder
+        before = arguments[max(0, arguments.index("") - 1)]
+        return _complain(f"An argument is empty, after '{before}'. Give it a value, or leave it out.", 2)
     try:
         code = typer.main.get_command(app).main(arguments, prog_name="transferzoo", standalone_mode=False)
         return _interrupted() if code == INTERRUPTED else code if isinstance(code, int) else 0

@@ -7,6 +7,7 @@ import dataclasses
 import functools
 import inspect
 import logging
+import math
 import os
 import sys
 import tempfile
@@ -253,7 +254,7 @@ def sharing(*, saves_models: bool, without: tuple[str, ...] = ()) -> Callable[[C
 def number_list(name: str, text: str) -> list[int]:
     """Return the numbers of a text such as ``0,1,2``."""
     parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdigit() for part in parts):
+    if not all(part.isdecimal() for part in parts):
         raise invalid(name, "whole numbers with commas, such as 0,1,2", text)
     return [int(part) for part in parts]
 
@@ -285,7 +286,7 @@ def prepare(names: list[str], given: dict[str, Any]) -> tuple[Dataset, dict[str,
         if options.get(name, "").lower() == "none":
             options[name] = None
     for name in ("image_size", "patience"):
-        if (options.get(name) or "").isdigit():
+        if (options.get(name) or "").isdecimal():
             options[name] = int(options[name])
     if given["faithful"]:
         options["faithful"] = True
@@ -405,7 +406,7 @@ def _refuse(option: str, others: Mapping[str, Any]) -> None:
 
 
 def _share(value: float) -> float:
-    return int(value) if value >= 1 and value == int(value) else value
+    return int(value) if math.isfinite(value) and value >= 1 and value == int(value) else value
 
 
 @contextlib.contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +9,7 @@ import numpy as np
 from transferzoo.data.colour import CHANGES
 from transferzoo.data.warping import FILLS, crop, warp
 from transferzoo.errors import invalid
+from transferzoo.ground.arguments import check_choice, check_flag, finite
 
 # Not keras.layers.RandAugment: it draws one operation for a whole batch, from a generator's state.
 # These are the paper's 14, with their reach at the highest magnitude.
@@ -22,6 +22,8 @@ GEOMETRIC = {
 }
 OPERATIONS = ("identity", *GEOMETRIC, *CHANGES)
 HIGHEST_MAGNITUDE = 30
+# more leave nothing of an image, and each draws two numbers an image
+MOST_OPERATIONS = 100
 ENHANCEMENT = 0.9
 ERASED_AREA = (0.02, 0.33)
 ERASED_RATIO = (0.3, 1 / 0.3)
@@ -102,8 +104,9 @@ class Augmentation:
             "cutmix",
         ):
             value = getattr(self, argument)
-            if isinstance(value, bool) or not isinstance(value, numbers.Real):
-                raise invalid(argument, "a number", value)
+            if finite(value) is None:
+                raise invalid(argument, "a finite number", value)
+        object.__setattr__(self, "horizontal_flip", check_flag("horizontal_flip", self.horizontal_flip))
         if not 0 <= self.rotation <= 180:
             raise invalid("rotation", "degrees from 0 to 180", self.rotation)
         if not 0 <= self.zoom < 1:
@@ -112,10 +115,11 @@ class Augmentation:
             raise invalid(
                 "shift", "a whole number of pixels, 0 or more, or a share of the side below 1", self.shift
             )
-        if self.fill not in FILLS:
-            raise invalid("fill", "'nearest', 'constant' or 'reflect'", self.fill, candidates=FILLS)
-        if not self.rand_augment >= 0 or self.rand_augment % 1:
-            raise invalid("rand_augment", "a whole number of operations, 0 or more", self.rand_augment)
+        check_choice("fill", self.fill, FILLS)
+        if not 0 <= self.rand_augment <= MOST_OPERATIONS or self.rand_augment % 1:
+            raise invalid(
+                "rand_augment", f"a whole number of operations from 0 to {MOST_OPERATIONS}", self.rand_augment
+            )
         if not 0 <= self.magnitude <= HIGHEST_MAGNITUDE:
             raise invalid("magnitude", f"a number from 0 to {HIGHEST_MAGNITUDE}", self.magnitude)
         if not 0 <= self.erase <= 1:

@@ -16,10 +16,19 @@ from transferzoo.data.dataset import Dataset
 from transferzoo.data.folder import from_directory
 from transferzoo.data.splits import check_share
 from transferzoo.data.table import from_table
-from transferzoo.errors import UnknownNameError, invalid, printable, unknown_name, unknown_option
-from transferzoo.ground.arguments import check_count
-from transferzoo.ground.progress import Progress
+from transferzoo.errors import (
+    InvalidInputError,
+    TransferZooError,
+    UnknownNameError,
+    invalid,
+    printable,
+    unknown_name,
+    unknown_option,
+)
+from transferzoo.ground.arguments import check_seed
+from transferzoo.ground.progress import Progress, check_progress
 from transferzoo.ground.registry import Registry
+from transferzoo.ground.storage.files import check_path
 
 logger = logging.getLogger("transferzoo")
 
@@ -183,7 +192,8 @@ def register_dataset(
     missing = [option for option in ("validation", "seed") if option not in named]
     if missing and not open_ended:
         raise invalid("loader", accepted, loader, remedy=f"It does not take {' and '.join(missing)}.")
-    DATASETS.register(name, DatasetEntry(name=name, loader=loader, description=description), replace=replace)
+    entry = DatasetEntry(name=name, loader=loader, description=description)
+    DATASETS.register(name, entry, replace=replace)
 
 
 def load_dataset(
@@ -237,7 +247,7 @@ def load_dataset(
     """
     entry = DATASETS.get(name)
     check_share("validation", validation)
-    seed = check_count("seed", seed, 0)
+    seed = check_seed(seed)
     loader = _resolve(entry.loader)
     named, open_ended = _options(loader)
     if path is not None:
@@ -249,8 +259,19 @@ def load_dataset(
             raise unknown_option(
                 f"load_dataset('{name}')", option, [each for each in named if each != "progress"]
             )
+    check_progress(progress)
     shown = {"progress": progress} if "progress" in named else {}
-    data = loader(validation=validation, seed=seed, **shown, **options)
+    try:
+        data = loader(validation=validation, seed=seed, **shown, **options)
+    except (TransferZooError, MemoryError):
+        raise
+    except Exception as error:
+        # a stranger's loader may raise anything
+        raise InvalidInputError(
+            f"The loader of dataset '{name}' failed: {type(error).__name__}: {printable(error)}",
+            argument="name",
+            value=name,
+        ) from error
     if not isinstance(data, Dataset):
         raise invalid(
             f"The loader of '{name}'",
@@ -260,7 +281,7 @@ def load_dataset(
         )
     call = {"name": name, "validation": validation, "seed": seed, **options}
     if path is not None:
-        call["path"] = str(Path(path).expanduser().absolute())
+        call["path"] = str(check_path("path", path).absolute())
     return dataclasses.replace(data, name=name, calls=({"load_dataset": call},))
 
 
@@ -297,7 +318,7 @@ def resolve_data(data: Any, *, seed: int, progress: Progress | None = None) -> D
             )
         return load_dataset(data, seed=seed, progress=progress)
     if isinstance(data, str | Path):
-        folder = Path(data).expanduser()
+        folder = check_path("data", data)
         if folder.is_dir():
             logger.info("reading the folder '%s'", printable(folder))
             return from_directory(folder, seed=seed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import unicodedata
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -416,6 +416,10 @@ def _ordered(names: Mapping[Any, Any], accepted: str) -> list[Any]:
 
 
 def _as_array(argument: str, value: Any, what: str) -> np.ndarray:
+    if value is None or isinstance(value, Iterator | Set | Mapping):
+        raise invalid(argument, what, value, remedy="Pass an array, or a list of arrays.")
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+        raise invalid(argument, what, "masked values", remedy="Fill them: array.filled(…).")
     try:
         array = np.asarray(value)
     except ValueError as error:

@@ -16,10 +16,11 @@ from transferzoo.data.folder import check_class_names, list_images
 from transferzoo.data.reading import read_images, tally_sizes
 from transferzoo.data.splits import check_share
 from transferzoo.errors import InvalidInputError, invalid, listing
-from transferzoo.ground.arguments import check_count
+from transferzoo.ground.arguments import check_seed
 from transferzoo.ground.progress import Progress
 from transferzoo.ground.storage import files
 from transferzoo.ground.storage.downloads import download
+from transferzoo.ground.storage.files import check_path
 
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 # The largest batch, CIFAR-100's training set, has 155 MB: more than this is something else.
@@ -198,11 +199,11 @@ def _load(
 ) -> Dataset:
     # Before a download that takes minutes.
     check_share("validation", validation)
-    check_count("seed", seed, 0)
+    check_seed(seed)
     if path is None:
         arrays, origin = _from_cache(source, progress)
     else:
-        place = Path(path).expanduser()
+        place = check_path("path", path)
         arrays, origin = _from_path(source, place), str(place)
     return from_arrays(
         *(arrays[key] for key in KEYS),

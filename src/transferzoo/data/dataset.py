@@ -27,7 +27,7 @@ from transferzoo.data.splits import (
     subset_count,
 )
 from transferzoo.errors import invalid
-from transferzoo.ground.arguments import check_count
+from transferzoo.ground.arguments import check_flag, check_seed
 from transferzoo.ground.metrics import bytes_in_words
 
 
@@ -97,6 +97,11 @@ class Dataset:
 
     def __post_init__(self) -> None:
         how = "Build the dataset with from_arrays, which converts."
+        object.__setattr__(self, "seed", check_seed(self.seed))
+        object.__setattr__(self, "flip_safe", check_flag("flip_safe", self.flip_safe))
+        for argument in ("name", "source"):
+            if not isinstance(getattr(self, argument), str):
+                raise invalid(argument, "text", getattr(self, argument))
         object.__setattr__(self, "class_names", name_classes(self.class_names, None))
         for split in SPLITS:
             for argument in (f"x_{split}", f"y_{split}"):
@@ -277,7 +282,7 @@ class Dataset:
         <Dataset 'digits': 100 train, 288 validation, 180 test images of 32×32×3, 10 classes>
         """
         asked = {"train": train, "validation": validation, "test": test}
-        seeds = np.random.SeedSequence(check_count("seed", seed, 0)).spawn(len(SPLITS))
+        seeds = np.random.SeedSequence(check_seed(seed)).spawn(len(SPLITS))
         changes: dict[str, Any] = {}
         for (split, share), split_seed in zip(asked.items(), seeds, strict=True):
             x, y = self.splits[split]
@@ -366,7 +371,7 @@ def from_arrays(
     >>> from_arrays(x, y, class_names=["a", "b", "c", "d"])
     <Dataset 'arrays': 64 train, 16 validation, 20 test images of 8×8×3, 4 classes>
     """
-    seed = check_count("seed", seed, 0)
+    seed = check_seed(seed)
     if not isinstance(flip_safe, bool):
         raise invalid("flip_safe", "True or False", flip_safe)
     given = {

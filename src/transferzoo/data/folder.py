@@ -16,6 +16,7 @@ from transferzoo.data.dataset import Dataset
 from transferzoo.data.photos import PhotoOptions, dataset_from_files
 from transferzoo.data.reading import FOREIGN, is_image
 from transferzoo.errors import InvalidInputError, invalid, listing, nearest, printable
+from transferzoo.ground.storage.files import check_path
 
 logger = logging.getLogger("transferzoo")
 
@@ -137,7 +138,7 @@ def from_directory(
         flip_safe=flip_safe,
     )
     wanted = class_order(class_names)
-    folder = Path(path).expanduser()
+    folder = check_path("path", path, "a folder, as text or a Path")
     found = list_images(folder, layout=layout, class_names=wanted)
     names = tuple(found.splits["train"]) if wanted is None else wanted
     data = dataset_from_files(

@@ -22,7 +22,7 @@ from transferzoo.data.reading import (
 )
 from transferzoo.data.splits import check_share, split_sizes
 from transferzoo.errors import invalid
-from transferzoo.ground.arguments import check_count
+from transferzoo.ground.arguments import check_seed
 
 logger = logging.getLogger("transferzoo")
 
@@ -48,7 +48,7 @@ class PhotoOptions:
     flip_safe: bool = True
 
     def __post_init__(self) -> None:
-        check_count("seed", self.seed, 0)
+        check_seed(self.seed)
         check_share("test", self.test)
         check_share("validation", self.validation)
         if self.image_size is not None:

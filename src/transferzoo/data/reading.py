@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from transferzoo.errors import InvalidInputError, invalid, printable
-from transferzoo.ground.arguments import whole
+from transferzoo.ground.arguments import check_choice, whole
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -286,13 +286,14 @@ def check_size(image_size: Any) -> tuple[int, int]:
     for side in sides:
         if (whole(side) or 0) < 1:
             raise invalid("image_size", accepted, image_size)
+        if side > LARGEST_SIDE:
+            raise invalid("image_size", f"at most {LARGEST_SIDE:,} pixels", image_size)
     return int(sides[0]), int(sides[1])
 
 
 def check_resize(resize: Any) -> str:
     """Return an argument `resize`, or raise."""
-    if resize not in RESIZES:
-        raise invalid("resize", "'crop', 'pad' or 'stretch'", resize, candidates=RESIZES)
+    check_choice("resize", resize, RESIZES)
     return str(resize)
 
 

@@ -17,6 +17,7 @@ from transferzoo.data.dataset import Dataset
 from transferzoo.data.folder import SPLIT_FOLDERS
 from transferzoo.data.photos import PhotoOptions, dataset_from_files
 from transferzoo.errors import InvalidInputError, invalid, listing, printable
+from transferzoo.ground.storage.files import check_path
 
 logger = logging.getLogger("transferzoo")
 
@@ -103,12 +104,14 @@ def from_table(
         on_error=on_error,
         flip_safe=flip_safe,
     )
-    file = Path(table).expanduser() if isinstance(table, str | Path) else None
+    file = check_path("table", table) if isinstance(table, str | Path) else None
     columns = _columns(table if file is None else file)
     images = _column(columns, "image", image)
     labels = _texts(_column(columns, "label", label), "label", label)
     splits = ["train"] * len(images) if split is None else _splits(_column(columns, "split", split), split)
-    base = Path(root).expanduser() if root is not None else (file.parent if file is not None else Path())
+    base = file.parent if file is not None else Path()
+    if root is not None:
+        base = check_path("root", root, "a folder, as text or a Path")
     if root is not None and not base.is_dir():
         raise invalid("root", "an existing folder", printable(base))
     files = [base / str(path) for path in _texts(images, "image", image)]

@@ -15,7 +15,7 @@ from transferzoo.data.checking import check_pixels, image_array
 from transferzoo.errors import InvalidInputError, invalid
 from transferzoo.features.store import FeatureStore, array_digest
 from transferzoo.ground.arguments import check_count
-from transferzoo.ground.progress import Progress
+from transferzoo.ground.progress import Progress, check_progress
 from transferzoo.models.architecture import network_digest
 from transferzoo.models.construct import BACKBONE, PREPROCESSING, backbone_of, connect, head_of
 from transferzoo.models.prediction import PREDICTION_BATCH, predict
@@ -76,8 +76,11 @@ def extract_features(
     if not isinstance(store, FeatureStore) and store is not None and store is not False:
         raise invalid("store", "a tz.FeatureStore, False for none, or left out", store)
     extractor = _extractor(model, layer)
+    check_progress(progress)
     expected = tuple(extractor.input_shape[1:])
-    if any(want not in (None, got) for want, got in zip(expected, images.shape[1:], strict=True)):
+    if len(expected) != 3 or any(
+        want not in (None, got) for want, got in zip(expected, images.shape[1:], strict=True)
+    ):
         raise invalid("images", f"of shape (n, {', '.join(map(str, expected))})", images.shape)
     if backbone_of(model) is not None:
         check_pixels("images", images)

@@ -24,7 +24,7 @@ import numpy as np
 
 from transferzoo.errors import invalid
 from transferzoo.ground.arguments import check_count
-from transferzoo.ground.storage.files import cache_folder, folder_written_beside
+from transferzoo.ground.storage.files import cache_folder, check_path, folder_written_beside
 from transferzoo.version import __version__
 
 logger = logging.getLogger("transferzoo.features.store")
@@ -123,8 +123,10 @@ class FeatureStore:
     """
 
     def __init__(self, folder: str | Path | None = None, *, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
-        self.folder = Path(folder).expanduser() if folder is not None else features_folder()
-        self.max_bytes = check_count("max_bytes", max_bytes, 0, "It is a number of bytes, such as 10**9.")
+        self.folder = check_path("folder", folder) if folder is not None else features_folder()
+        self.max_bytes = check_count(
+            "max_bytes", max_bytes, 0, "It is a number of bytes, such as 10**9.", most=2**63 - 1
+        )
 
     def __repr__(self) -> str:
         return f"FeatureStore({str(self.folder)!r}, max_bytes={self.max_bytes})"

@@ -83,6 +83,12 @@ class _Bar(Task):
         self._display.update(self._number, completed=done, total=total)
 
 
+def check_progress(progress: Any) -> None:
+    """Raise unless `progress` is None or a display."""
+    if not isinstance(progress, Progress | None):
+        raise invalid("progress", "a tz Progress display or None", progress)
+
+
 def choose_progress(verbose: bool | str | Progress) -> Progress:
     """Return the display that `verbose` asks for.
 
@@ -93,8 +99,8 @@ def choose_progress(verbose: bool | str | Progress) -> Progress:
     """
     if isinstance(verbose, Progress):
         return verbose
-    if verbose == "auto":
+    if isinstance(verbose, str) and verbose == "auto":
         return TerminalProgress() if sys.stderr.isatty() else Progress()
-    if verbose in (True, False):
+    if isinstance(verbose, bool):
         return TerminalProgress() if verbose else Progress()
     raise invalid("verbose", "'auto', True or False", verbose, candidates=("auto",))

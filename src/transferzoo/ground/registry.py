@@ -8,6 +8,7 @@ from importlib import metadata
 from typing import Any, Generic, TypeVar
 
 from transferzoo.errors import InvalidInputError, NameTakenError, invalid, unknown_name
+from transferzoo.ground.arguments import check_flag
 
 T = TypeVar("T")
 
@@ -69,6 +70,7 @@ class Registry(Generic[T]):
 
     def register(self, name: str, record: T, *, replace: bool = False) -> None:
         """Put `record` under `name`; a name that is taken is refused unless `replace`."""
+        replace = check_flag("replace", replace)
         if not isinstance(name, str) or not name.strip() or any(c.isspace() or c in "*?[]/\\" for c in name):
             raise invalid(
                 f"A {self.kind}'s name", "a non-empty string without spaces, slashes or wildcards", name

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from transferzoo.errors import invalid
-from transferzoo.ground.arguments import check_count
+from transferzoo.ground.arguments import check_array, check_count, check_seed
 from transferzoo.judging.prediction_checks import Found
 from transferzoo.judging.proportions import check_correct, check_same_images, resampled_accuracies
 
@@ -38,7 +38,10 @@ def pareto_frontier(accuracies: ArrayLike, costs: ArrayLike) -> NDArray[np.bool_
     >>> pareto_frontier([0.8, 0.9, 0.7], [1.0, 5.0, 2.0])
     array([ True,  True, False])
     """
-    gains, prices = np.asarray(accuracies, dtype=np.float64), np.asarray(costs, dtype=np.float64)
+    gains, prices = (
+        check_array(argument, value, "numbers, one for each model").astype(np.float64)
+        for argument, value in (("accuracies", accuracies), ("costs", costs))
+    )
     if prices.ndim != 1 or gains.shape[-1:] != prices.shape:
         models = gains.shape[-1] if gains.ndim else 1
         raise invalid("costs", f"{models} numbers, one for each model", Found(f"shape {prices.shape}"))
@@ -87,7 +90,7 @@ def pareto_probability(
     for i, each in enumerate(arrays):
         check_same_images(arrays[0], each, f"correct[{i}]")
     check_count("resamples", resamples, 1)
-    rng = np.random.default_rng(check_count("seed", seed, 0))
+    rng = np.random.default_rng(check_seed(seed))
     if not arrays:
         raise invalid("correct", "one array for each model", Found("none"))
     drawn = np.stack(resampled_accuracies(arrays, resamples, rng), axis=1)

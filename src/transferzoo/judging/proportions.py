@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from transferzoo.errors import invalid
-from transferzoo.ground.arguments import check_count
+from transferzoo.ground.arguments import check_array, check_count, check_seed, finite
 from transferzoo.judging.prediction_checks import Found
 from transferzoo.judging.variation import normal_quantile
 
@@ -85,7 +85,10 @@ def wilson_interval(successes: ArrayLike, n: ArrayLike, *, confidence: float = 0
     >>> wilson_interval(8100, 10_000).round(4)
     array([0.8022, 0.8176])
     """
-    hits, total = np.asarray(successes, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    hits, total = (
+        check_array(argument, value, "counts").astype(np.float64)
+        for argument, value in (("successes", successes), ("n", n))
+    )
     if not (np.isfinite(total) & (total >= 1) & (total % 1 == 0)).all():
         raise invalid("n", "a whole number of 1 or more", n)
     if total.ndim and total.shape != hits.shape:
@@ -183,7 +186,7 @@ def paired_bootstrap(
     a, b = check_pair(correct_a, correct_b)
     check_count("resamples", resamples, 1)
     confidence = check_confidence(confidence)
-    rng = np.random.default_rng(check_count("seed", seed, 0))
+    rng = np.random.default_rng(check_seed(seed))
     if a.ndim == b.ndim == 1:
         n = a.size
         only_a, only_b = int((a & ~b).sum()), int((~a & b).sum())
@@ -226,7 +229,7 @@ def holm(p_values: ArrayLike) -> NDArray[np.float64]:
     >>> holm([0.01, 0.04, 0.03])
     array([0.03, 0.06, 0.06])
     """
-    values = np.asarray(p_values, dtype=np.float64)
+    values = check_array("p_values", p_values, "probabilities, shape (m,)").astype(np.float64)
     if values.ndim != 1 or not ((values >= 0) & (values <= 1)).all():
         raise invalid("p_values", "probabilities, shape (m,)", p_values)
     order = np.argsort(values, kind="stable")
@@ -283,15 +286,7 @@ def resampled_accuracies(
 def check_correct(argument: str, correct: ArrayLike) -> NDArray[np.bool_]:
     """Return whether each image was classified rightly, as bool, or raise."""
     accepted = "whether each image was classified rightly: bool, shape (n,) or (seeds, n)"
-    try:
-        array = np.asarray(correct)
-    except ValueError:
-        raise invalid(
-            argument,
-            accepted,
-            Found("runs of unequal length"),
-            remedy="The runs must be on the same test images.",
-        ) from None
+    array = check_array(argument, correct, accepted, "The runs must be on the same test images.")
     if array.ndim not in (1, 2) or array.size == 0:
         raise invalid(argument, accepted, Found(f"shape {array.shape}"))
     if array.dtype != np.bool_:
@@ -321,7 +316,8 @@ def check_same_images(a: NDArray[np.bool_], b: NDArray[np.bool_], argument: str)
 
 def check_confidence(value: float) -> float:
     """Return the confidence, or raise."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
-        remedy = "For 95 % pass 0.95." if isinstance(value, int | float) and 1 < value < 100 else ""
+    number = finite(value)
+    if number is None or not 0 < number < 1:
+        remedy = "For 95 % pass 0.95." if number is not None and 1 < number < 100 else ""
         raise invalid("confidence", "a number above 0 and below 1, such as 0.95", value, remedy=remedy)
-    return float(value)
+    return number

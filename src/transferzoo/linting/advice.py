@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from transferzoo.data.catalog import resolve_data
 from transferzoo.errors import invalid
+from transferzoo.ground.arguments import check_seed, check_seeds
 from transferzoo.linting.checks import findings_between, findings_for
 from transferzoo.linting.findings import Finding, worst_first
 from transferzoo.planning import RunPlan, plan_run
@@ -64,9 +65,7 @@ def lint(
     >>> [finding.code for finding in lint("mobilenet", data, preprocessing="none", image_size=96)]
     ['TZ101', 'TZ207']
     """
-    numbers = [seed] if seeds is None else list(seeds)
-    if not numbers:
-        raise invalid("seeds", "one or more whole numbers", numbers)
+    numbers = [check_seed(seed)] if seeds is None else check_seeds(seeds)
     data = resolve_data(data, seed=seed)
     runs: list[RunPlan] = []
     for name, one, own in _entries(model):

@@ -18,7 +18,7 @@ from transferzoo.backbones.catalog import BACKBONES
 from transferzoo.backbones.strides import apply_strides
 from transferzoo.backbones.weights import available_weights, load_weights
 from transferzoo.errors import InvalidInputError
-from transferzoo.ground.progress import Progress
+from transferzoo.ground.progress import Progress, check_progress
 from transferzoo.heads import head_name
 from transferzoo.models.architecture import network_digest
 from transferzoo.models.freezing import set_trainable
@@ -159,6 +159,7 @@ def build(
     >>> build("mobilenet_025", 10, weights=None, stem="stride1").get_layer("backbone").output_shape
     (None, 2, 2, 256)
     """
+    check_progress(progress)
     backbone = BACKBONES.get(name)
     options = BuildOptions(
         weights=available_weights(backbone, weights),

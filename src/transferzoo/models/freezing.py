@@ -61,5 +61,6 @@ def check_policy_form(policy: Any) -> None:
         raise invalid("trainable", POLICIES, policy)
     if policy.startswith("top:"):
         number = policy[4:].removesuffix("%")
-        if not (number.isdigit() and int(number) > 0) or (policy.endswith("%") and int(number) > 100):
+        # not isdigit: it takes superscripts, which int refuses
+        if not (number.isdecimal() and int(number) > 0) or (policy.endswith("%") and int(number) > 100):
             raise invalid("trainable", POLICIES, policy, remedy="N is a whole number of 1 or more.")

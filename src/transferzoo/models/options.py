@@ -9,11 +9,10 @@ from typing import Any
 
 from transferzoo.backbones.backbone import Backbone, check_strides
 from transferzoo.errors import invalid, unknown_option
-from transferzoo.ground.arguments import whole
+from transferzoo.ground.arguments import LARGEST_SIDE, check_choice, whole
 from transferzoo.heads import resolve_head
 from transferzoo.models.freezing import check_policy_form
 
-ACTIVATIONS = ("softmax", None)
 PREPROCESSINGS = ("backbone", "none")
 
 
@@ -45,17 +44,15 @@ class BuildOptions:
 
     def __post_init__(self) -> None:
         resolve_head(self.head)
-        if self.classifier_activation not in ACTIVATIONS:
+        activation = self.classifier_activation
+        if activation is not None and (not isinstance(activation, str) or activation != "softmax"):
             raise invalid(
                 "classifier_activation",
                 "'softmax' for probabilities or None for logits",
-                self.classifier_activation,
+                activation,
                 candidates=("softmax",),
             )
-        if self.preprocessing not in PREPROCESSINGS:
-            raise invalid(
-                "preprocessing", "'backbone' or 'none'", self.preprocessing, candidates=PREPROCESSINGS
-            )
+        check_choice("preprocessing", self.preprocessing, PREPROCESSINGS)
         if self.weights is not None and not isinstance(self.weights, str | Path):
             raise invalid("weights", "'imagenet', None or a file path", self.weights)
         check_policy_form(self.trainable)
@@ -88,6 +85,8 @@ def check_input_shape(shape: Any) -> tuple[int, int, int]:
         raise invalid("input_shape", accepted, shape)
     if any((whole(side) or 0) < 1 for side in shape):
         raise invalid("input_shape", accepted, shape)
+    if max(shape) > LARGEST_SIDE:
+        raise invalid("input_shape", f"{accepted} and sides of at most {LARGEST_SIDE:,}", shape)
     if shape[2] not in (1, 3):
         remedy = "Move the channels last." if shape[0] in (1, 3) else ""
         raise invalid("input_shape", accepted, shape, remedy=remedy)
@@ -113,7 +112,7 @@ def choose_image_size(
         wanted = max(round(backbone.default_size / stem_factor), least) if pretrained else least
         scale = max(1.0, wanted / min(height, width))
         return round(height * scale), round(width * scale)
-    if image_size == "input":
+    if isinstance(image_size, str) and image_size == "input":
         if min(height, width) < backbone.minimum_size:
             raise invalid(
                 "image_size",
@@ -122,6 +121,13 @@ def choose_image_size(
                 remedy="Leave it out, and images are enlarged.",
             )
         return height, width
+    if isinstance(image_size, str):
+        raise invalid(
+            "image_size",
+            "a whole number, a pair (height, width), or 'input'",
+            image_size,
+            candidates=("input",),
+        )
     pair = tuple(image_size) if isinstance(image_size, tuple | list) else (image_size, image_size)
     if len(pair) != 2:
         raise invalid("image_size", "a whole number, a pair (height, width), or 'input'", image_size)
@@ -134,4 +140,6 @@ def choose_image_size(
                 image_size,
                 remedy=f"Pass {least} or more, or leave it out.",
             )
+        if side > LARGEST_SIDE:
+            raise invalid("image_size", f"at most {LARGEST_SIDE:,}", image_size)
     return int(pair[0]), int(pair[1])

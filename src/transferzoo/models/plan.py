@@ -16,8 +16,8 @@ import numpy as np
 from transferzoo.backbones.backbone import Backbone
 from transferzoo.backbones.strides import StridePlan, plan_strides
 from transferzoo.backbones.weights import check_weights, locate_weights
-from transferzoo.errors import InvalidInputError, invalid
-from transferzoo.ground.arguments import check_count
+from transferzoo.errors import InvalidInputError, TransferZooError, invalid, printable
+from transferzoo.ground.arguments import check_count, check_seed
 from transferzoo.ground.progress import Progress
 from transferzoo.ground.storage.files import file_hash
 from transferzoo.heads import Head, apply_head, head_name, resolve_head
@@ -163,7 +163,18 @@ def strides_of(network: keras.Model, backbone: Backbone, options: BuildOptions) 
 
 def build_network(backbone: Backbone, size: tuple[int, int]) -> keras.Model:
     """Return a backbone's network with random weights, as its builder makes it, its form checked."""
-    network = backbone.resolve_builder()(input_shape=(*size, 3), **backbone.arguments)
+    try:
+        network = backbone.resolve_builder()(input_shape=(*size, 3), **backbone.arguments)
+    except TransferZooError:
+        raise
+    except Exception as error:
+        # a stranger's builder may raise anything
+        raise InvalidInputError(
+            f"The builder of '{backbone.name}' failed for images of {size[0]}×{size[1]}: "
+            f"{type(error).__name__}: {printable(error)[:300]}",
+            argument="builder",
+            value=backbone.name,
+        ) from error
     if not isinstance(network, keras.Model):
         raise InvalidInputError(
             f"The builder of '{backbone.name}' must return a keras.Model. Got {type(network).__name__}."
@@ -195,7 +206,7 @@ def seeded(seed: int | None) -> Iterator[None]:
         yield
         return
     with generators_kept():
-        keras.utils.set_random_seed(check_count("seed", seed, 0))
+        keras.utils.set_random_seed(check_seed(seed))
         yield
 
 

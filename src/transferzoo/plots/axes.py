@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from transferzoo.errors import invalid
 from transferzoo.ground.metrics import is_fraction, readable
 
 if TYPE_CHECKING:
@@ -19,6 +20,13 @@ SEQUENTIAL = "Blues"
 
 # the width of an average character, in units of the font's size
 CHARACTER = 0.58
+
+
+def check_axes(ax: Any) -> None:
+    """Raise unless `ax` is None or a matplotlib Axes."""
+    # without matplotlib's own class: nothing that is no Axes has all of these
+    if ax is not None and not all(hasattr(ax, name) for name in ("plot", "imshow", "set_xlabel")):
+        raise invalid("ax", "a matplotlib Axes, as pyplot.subplots() returns", ax)
 
 
 def new_axes(width: float, height: float, columns: int = 1) -> Any:

@@ -14,6 +14,7 @@ from transferzoo.plots.axes import (
     BLUE,
     GREY,
     VERMILLION,
+    check_axes,
     finite_number,
     new_axes,
 )
@@ -170,6 +171,7 @@ def learning_rates(curve: Any, ax: Axes | None = None) -> Axes:
         raise invalid("curve.rates", "above 0", float(rates.min()))
     if not suggestion > 0:
         raise invalid("curve.suggestion", "a rate above 0", getattr(curve, "suggestion", None))
+    check_axes(ax)
     if ax is None:
         ax = new_axes(7, 4)
     ax.plot(rates, raw, color=BLUE, alpha=0.25, linewidth=1, label="each batch")

@@ -11,14 +11,17 @@ from numpy.typing import ArrayLike
 
 from transferzoo.errors import invalid
 from transferzoo.evaluation import confusion
+from transferzoo.ground.arguments import check_array
 from transferzoo.judging.prediction_checks import (
     check_class_names,
     check_normalize,
     check_probabilities,
+    count_of_names,
 )
 from transferzoo.plots.axes import (
     CHARACTER,
     SEQUENTIAL,
+    check_axes,
     fitted,
     new_axes,
     size_in_points,
@@ -82,18 +85,19 @@ def confusion_matrix(
             class_names = getattr(y_true, "class_names", None)
         y_true, y_pred = y_true.y_true, y_true.y_prob
     check_normalize(normalize)
-    predicted = np.asarray(y_pred)
+    predicted = check_array("y_pred", y_pred, "predicted classes, shape (n,), or probabilities, shape (n, k)")
     if predicted.ndim == 2:
         predicted = check_probabilities(predicted)
         names = check_class_names(class_names, predicted.shape[1])
         matrix = confusion(y_true, predicted, normalize=normalize)
     else:
-        known = None if class_names is None else len(class_names)
+        known = count_of_names(class_names)
         matrix = confusion(y_true, predicted, num_classes=known, normalize=normalize)
         names = check_class_names(class_names, len(matrix))
 
     k = len(names)
     with_text = k <= 20
+    check_axes(ax)
     if ax is None:
         side = min(3.6 + 0.42 * k, 11.0)
         ax = new_axes(side if with_text else side + 1, side)

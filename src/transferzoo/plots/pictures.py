@@ -10,16 +10,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from transferzoo.errors import invalid
-from transferzoo.ground.arguments import check_count
+from transferzoo.ground.arguments import check_array, check_count, check_seed
 from transferzoo.judging.prediction_checks import (
     Found,
     check_class_names,
     check_labels,
+    count_of_classes,
+    count_of_names,
 )
 from transferzoo.plots.axes import (
     BLUE,
     CHARACTER,
     VERMILLION,
+    check_axes,
     fitted,
     new_axes,
     size_in_points,
@@ -76,13 +79,13 @@ def image_grid(
     6
     """
     rows, columns = check_count("rows", rows, 1), check_count("columns", columns, 1)
-    seed = check_count("seed", seed, 0)
+    seed = check_seed(seed)
     if all(hasattr(images, name) for name in ("x_train", "y_train", "class_names")):
         labels = images.y_train if labels is None else labels
         class_names = images.class_names if class_names is None else class_names
         images = images.x_train
-    array = np.asarray(images)
     accepted = "images of 0 to 255, shape (n, height, width, channels), or a dataset"
+    array = check_array("images", images, accepted)
     if array.ndim == 3:
         array = array[..., None]
     if array.ndim != 4 or 0 in array.shape or array.shape[-1] not in (1, 3, 4):
@@ -96,6 +99,7 @@ def image_grid(
     cell_width, cell_height = 1 + gap, height_over_width + band + gap
     used_columns = min(columns, len(sample))
     used_rows = math.ceil(len(sample) / used_columns)
+    check_axes(ax)
     if ax is None:
         ax = new_axes(1.5 * used_columns * cell_width, 1.5 * used_rows * cell_height)
     for index, image in enumerate(sample):
@@ -148,11 +152,11 @@ def _image_titles(
 ) -> list[str]:
     if labels is None:
         return []
-    known = None if class_names is None else len(class_names)
+    known = count_of_names(class_names)
     numbers = check_labels("labels", labels, num_classes=known)
     if len(numbers) != count:
         raise invalid("labels", f"as many as the images, {count}", len(numbers))
-    names = check_class_names(class_names, known or int(numbers.max()) + 1)
+    names = check_class_names(class_names, known or count_of_classes("labels", numbers))
     return [names[number] for number in numbers[chosen]]
 
 
@@ -208,29 +212,31 @@ def flips(
     (2, '2 predictions differ: only old right 1, only new right 1, neither 0')
     """
     rows, columns = check_count("rows", rows, 1), check_count("columns", columns, 1)
-    array = np.asarray(images)
+    accepted = "images of 0 to 255, shape (n, height, width, channels)"
+    array = check_array("images", images, accepted)
     if array.ndim == 3:
         array = array[..., None]
-    accepted = "images of 0 to 255, shape (n, height, width, channels)"
     if array.ndim != 4 or 0 in array.shape or array.shape[-1] not in (1, 3, 4):
         raise invalid("images", accepted, Found(f"shape {array.shape}"))
-    known = None if class_names is None else len(class_names)
+    known = count_of_names(class_names)
     truth, first, second = (
         check_labels(argument, each, num_classes=known, length=len(array))
         for argument, each in (("y_true", y_true), ("predicted_a", predicted_a), ("predicted_b", predicted_b))
     )
-    titles = check_class_names(class_names, known or int(max(truth.max(), first.max(), second.max())) + 1)
+    every = np.concatenate([truth, first, second])
+    titles = check_class_names(class_names, known or count_of_classes("y_true", every))
     differ = first != second
     kinds = [
         np.flatnonzero(differ & (first == truth)),
         np.flatnonzero(differ & (second == truth)),
         np.flatnonzero(differ & (first != truth) & (second != truth)),
     ]
-    chosen = _shares(kinds, rows * columns, np.random.default_rng(check_count("seed", seed, 0)))
+    chosen = _shares(kinds, rows * columns, np.random.default_rng(check_seed(seed)))
     used_columns = max(1, min(columns, len(chosen)))
     used_rows = max(1, math.ceil(len(chosen) / used_columns))
     ratio = array.shape[1] / array.shape[2]
     band, gap = 0.42, 0.12
+    check_axes(ax)
     if ax is None:
         ax = new_axes(1.7 * used_columns, 1.52 * used_rows * (ratio + band + gap) + 0.4)
     ax.set_xlim(-gap / 2, used_columns * (1 + gap) - gap / 2)

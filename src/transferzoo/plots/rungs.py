@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from transferzoo.errors import invalid
-from transferzoo.plots.axes import BLUE, GREY, VERMILLION, new_axes
+from transferzoo.plots.axes import BLUE, GREY, VERMILLION, check_axes, new_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,6 +58,7 @@ def ladder(steps: Sequence[Mapping[str, Any]], *, ax: Axes | None = None) -> Axe
         missing = [key for key in NEEDED if step.get(key) is None]
         if missing:
             raise invalid("steps", f"mappings with {', '.join(NEEDED)}", sorted(step))
+    check_axes(ax)
     if ax is None:
         ax = new_axes(9, 1.3 + 0.5 * len(every))
     places = np.arange(len(every))

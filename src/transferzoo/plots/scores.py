@@ -15,6 +15,7 @@ from transferzoo.plots.axes import (
     BLUE,
     CHARACTER,
     GREY,
+    check_axes,
     finite_number,
     format_axis,
     new_axes,
@@ -36,7 +37,9 @@ def _records(rows: Any) -> list[Mapping[str, Any]]:
 
 
 def _column(records: list[Mapping[str, Any]], argument: str, metric: Any) -> NDArray[np.float64]:
-    values = np.array([finite_number(row.get(metric)) for row in records])
+    values = np.array(
+        [finite_number(row.get(metric) if isinstance(metric, str) else None) for row in records]
+    )
     if np.isnan(values).all():
         known = dict.fromkeys(
             key for row in records for key in row if not math.isnan(finite_number(row[key]))
@@ -80,6 +83,7 @@ def comparison(rows: Any, *, metric: str = "accuracy", ax: Axes | None = None) -
     order = np.argsort(values if less_is_better(metric) else -values, kind="stable")
     values, names = values[order], [str(records[index]["model"]) for index in order]
     finite = values[np.isfinite(values)]
+    check_axes(ax)
     if ax is None:
         ax = new_axes(8, 1.1 + 0.36 * len(names))
     positions = np.arange(len(names))
@@ -140,6 +144,7 @@ def accuracy_against_cost(rows: Any, *, cost: str = "parameters", ax: Axes | Non
     costs, accuracies = costs[both], accuracies[both]
     names = [str(row["model"]) for row, kept in zip(records, both, strict=True) if kept]
     figure: Any = None
+    check_axes(ax)
     if ax is None:
         ax = new_axes(8, 5)
         figure = ax.figure

@@ -7,7 +7,7 @@ from typing import Any
 
 from transferzoo.data.augmentation import Augmentation
 from transferzoo.errors import invalid
-from transferzoo.ground.arguments import check_count, finite
+from transferzoo.ground.arguments import check_choice, check_count, check_flag, finite
 from transferzoo.models.freezing import check_policy_form
 
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
@@ -130,6 +130,7 @@ class Phase:
     strengths: tuple[float, ...] = STRENGTHS
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "nesterov", check_flag("nesterov", self.nesterov))
         check_count("epochs", self.epochs, 1)
         check_count("batch_size", self.batch_size, 1)
         if self.max_images is not None:
@@ -155,9 +156,7 @@ class Phase:
             ("optimizer", ("sgd", "adamw", "lbfgs")),
             ("schedule", ("constant", "cosine", "one_cycle")),
         ):
-            value = getattr(self, argument)
-            if value not in choices:
-                raise invalid(argument, " or ".join(map(repr, choices)), value, candidates=choices)
+            check_choice(argument, getattr(self, argument), choices)
         if self.optimizer == "lbfgs":
             self._check_lbfgs()
         else:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any
 
 from transferzoo.data.augmentation import AUGMENTATIONS, Augmentation
 from transferzoo.errors import InvalidInputError, UnknownOptionError, invalid, unknown_option
-from transferzoo.ground.arguments import check_count
+from transferzoo.ground.arguments import check_choice, check_count, check_flag, check_mapping, check_sequence
 from transferzoo.ground.frozen import FrozenMap
-from transferzoo.recipes.phase import STRENGTHS, Phase, Plateau
+from transferzoo.models.options import OPTIONS as BUILD_OPTIONS
+from transferzoo.recipes.phase import Phase, Plateau
 
 MAIN_PHASE_OPTIONS = (
     "epochs",
@@ -79,17 +80,34 @@ class Recipe:
     faults: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.phases or not all(isinstance(phase, Phase) for phase in self.phases):
-            raise invalid("phases", "one or more tz.Phase records", self.phases)
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise invalid("name", "a name that is not empty", self.name)
+        for name in ("description", "source"):
+            if not isinstance(getattr(self, name), str):
+                raise invalid(name, "text", getattr(self, name))
+        accepted = "one or more tz.Phase records"
+        phases = check_sequence("phases", accepted, self.phases)
+        if not phases or not all(isinstance(phase, Phase) for phase in phases):
+            raise invalid("phases", accepted, self.phases)
         if self.patience is not None:
             check_count("patience", self.patience, 1)
+        check_mapping("build", self.build, "a mapping of backbones' names to options of tz.build")
+        for backbone, options in self.build.items():
+            check_mapping(f"build[{backbone!r}]", options, "a mapping of options of tz.build")
+            for option in options:
+                if option not in BUILD_OPTIONS:
+                    raise unknown_option(
+                        f"build, which recipe '{self.name}' gives options to,", option, BUILD_OPTIONS
+                    )
+        check_mapping("epochs", self.epochs, "a mapping of backbones' names to numbers of epochs")
         for epochs in self.epochs.values():
             check_count("epochs", epochs, 1)
-        if self.keep not in KEEPS:
-            raise invalid("keep", " or ".join(map(repr, KEEPS)), self.keep, candidates=KEEPS)
-        for fault in (*self.known_faults, *self.faults):
-            if fault not in FAULTS:
-                raise invalid("faults", f"among {', '.join(FAULTS)}", fault, candidates=FAULTS)
+        check_choice("keep", self.keep, KEEPS)
+        for name in ("known_faults", "faults"):
+            among = f"among {', '.join(FAULTS)}"
+            for fault in check_sequence(name, among, getattr(self, name)):
+                if fault not in FAULTS:
+                    raise invalid(name, among, fault, candidates=FAULTS)
         object.__setattr__(self, "build", FrozenMap(self.build))
         object.__setattr__(self, "epochs", FrozenMap(self.epochs))
         for name in ("phases", "known_faults", "faults"):
@@ -259,8 +277,7 @@ class Recipe:
     def _faults(self, faithful: Any) -> tuple[str, ...]:
         if faithful is None:
             return self.faults
-        if not isinstance(faithful, bool):
-            raise invalid("faithful", "True or False", faithful)
+        faithful = check_flag("faithful", faithful)
         if faithful and not self.known_faults:
             raise InvalidInputError(
                 f"faithful=True brings back the faults of a published study; recipe '{self.name}' has none. "
@@ -282,25 +299,35 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Recipe:
-        """Return the recipe that `to_dict` described."""
+        """Return the recipe that `to_dict` described.
+
+        Raises
+        ------
+        InvalidInputError
+            If a key is missing or unknown, or a value does not fit; it is named.
+        """
+        given = _fields_of(cls, "recipe", record)
         phases = []
-        for phase in record["phases"]:
-            plateau, augmentation = phase.get("plateau"), phase.get("augmentation")
-            phases.append(
-                Phase(
-                    **{
-                        **phase,
-                        "strengths": tuple(phase.get("strengths", STRENGTHS)),
-                        "plateau": Plateau(**plateau) if plateau else None,
-                        "augmentation": Augmentation(**augmentation) if augmentation else None,
-                    }
-                )
-            )
-        known = {f.name for f in fields(cls)}
-        rest = {key: value for key, value in record.items() if key in known and key != "phases"}
-        for key in ("known_faults", "faults"):
-            rest[key] = tuple(rest.get(key, ()))
-        return cls(phases=tuple(phases), **rest)
+        for phase in check_sequence("phases", "a list of phases", given["phases"]):
+            told = _fields_of(Phase, "phase", phase)
+            for key, kind in (("plateau", Plateau), ("augmentation", Augmentation)):
+                if told.get(key) is not None:
+                    told[key] = kind(**_fields_of(kind, key, told[key]))
+            phases.append(Phase(**told))
+        return cls(**{**given, "phases": tuple(phases)})
+
+
+def _fields_of(kind: Any, word: str, record: Any) -> dict[str, Any]:
+    """Return what a record's dictionary holds, with every key that it must have and none that is unknown."""
+    check_mapping(word, record, f"a mapping, as {kind.__name__} has fields")
+    known = {each.name: each for each in fields(kind)}
+    for key in record:
+        if key not in known:
+            raise unknown_option(f"A {word}'s record", key, known)
+    for name, each in known.items():
+        if name not in record and each.default is MISSING and each.default_factory is MISSING:
+            raise InvalidInputError(f"A {word}'s record must have '{name}', and has not.", argument=name)
+    return dict(record)
 
 
 def _augmentation(value: Any) -> Augmentation | None:

@@ -317,7 +317,7 @@ class Result:
 
         Files are put in place one by one, ``run.json`` last: without it the folder holds no finished run.
         """
-        path = Path(folder).expanduser().absolute()
+        path = check_path("folder", folder).absolute()
         path.mkdir(parents=True, exist_ok=True)
         for left in path.glob(f"{SAVING}*"):
             shutil.rmtree(left, ignore_errors=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from transferzoo.errors import InvalidInputError, RecordError
 from transferzoo.evaluation import evaluate
+from transferzoo.ground.storage.files import check_path
 from transferzoo.judging.prediction_checks import ROW_SUM_TOLERANCE
 from transferzoo.results.comparison_files import MARKDOWN, TABLE, check_study
 from transferzoo.results.discrepancies import TOLERANCE, Ledger, Rerun, Verification, one_line
@@ -79,7 +80,7 @@ def verify(
     ...     verify(f"{folder}/run").ok
     True
     """
-    path = Path(folder).expanduser().absolute()
+    path = check_path("folder", folder).absolute()
     ledger = Ledger()
     runs, tables = _runs_within(path), _studies_within(path)
     for at in sorted(_visible(path, FAILURE)):

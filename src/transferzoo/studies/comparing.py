@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transferzoo.errors import InvalidInputError, invalid
-from transferzoo.ground.arguments import check_count
+from transferzoo.ground.arguments import (
+    check_count,
+    check_flag,
+    check_seed,
+    check_seeds,
+    check_sequence,
+    whole,
+)
+from transferzoo.ground.storage.files import check_path, check_writable
 from transferzoo.results.result import Result
 from transferzoo.studies.failures import FAILURE, Failure
 from transferzoo.studies.study import Study
@@ -28,6 +36,8 @@ logger = logging.getLogger("transferzoo")
 
 LOCKS = ".locks"
 DIGITS = 10
+# a folder is named after it, and file systems take 255 bytes
+LONGEST_NAME = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,13 +123,19 @@ def compare(
     from transferzoo.ground.progress import choose_progress
     from transferzoo.training.user_callbacks import check_callbacks
 
+    save_model, cache, lint = (
+        check_flag(argument, value)
+        for argument, value in (("save_model", save_model), ("cache", cache), ("lint", lint))
+    )
     entries = _entries(models, recipe, minutes, options)
     numbers = _seeds(seed, seeds)
     jobs = _jobs(n_jobs)
     progress = choose_progress(verbose)
-    folder = None if out is None else Path(out).expanduser()
+    folder = None if out is None else check_path("out", out, "a folder, as text or a Path")
     if folder is not None and folder.exists() and not folder.is_dir():
         raise invalid("out", "a folder", str(folder))
+    if folder is not None:
+        check_writable("out", folder)
     for entry in entries:
         if not isinstance(entry.model, str) and (len(numbers) > 1 or jobs != 1):
             raise InvalidInputError(
@@ -391,19 +407,25 @@ def _share_of_cores(threads: int) -> Iterator[None]:
 
 
 def _seeds(seed: Any, seeds: Any) -> list[int]:
-    check_count("seed", seed, 0)
+    seed = check_seed(seed)
     if seeds is None:
         return [seed]
-    if isinstance(seeds, str) or not isinstance(seeds, Iterable):
-        raise invalid("seeds", "a sequence of whole numbers, such as (0, 1, 2)", seeds)
-    numbers = [check_count("seeds", number, 0) for number in seeds]
-    if not numbers or len(set(numbers)) < len(numbers):
-        raise invalid("seeds", "one or more whole numbers, each once", numbers)
-    return numbers
+    return check_seeds(seeds)
+
+
+def _is_run_name(name: Any) -> bool:
+    """Tell whether a run's folder can be named so."""
+    return (
+        isinstance(name, str)
+        and 0 < len(name) <= LONGEST_NAME
+        and name.isprintable()
+        and not any(c in "/\\#" or c.isspace() for c in name)
+        and not name.startswith(".")
+    )
 
 
 def _jobs(n_jobs: Any) -> int:
-    if n_jobs == -1:
+    if whole(n_jobs) == -1:
         return os.cpu_count() or 1
     return check_count("n_jobs", n_jobs, 1, "Or -1, for as many as there are cores.")
 
@@ -411,7 +433,13 @@ def _jobs(n_jobs: Any) -> int:
 def _entries(models: Any, recipe: Any, minutes: Any, options: Mapping[str, Any]) -> list[_Entry]:
     if isinstance(models, str):
         raise invalid("models", "a list of backbones' names", models, remedy=f"Pass ['{models}', …].")
-    given = dict(models) if isinstance(models, Mapping) else {str(name): name for name in models}
+    accepted = "a list of backbones' names, or a mapping of names to models"
+    if not isinstance(models, Mapping):
+        for name in check_sequence("models", accepted, models):
+            if not isinstance(name, str):
+                remedy = "Give built models names: {'mine': model}." if hasattr(name, "layers") else ""
+                raise invalid("models", accepted, name, remedy=remedy)
+    given = dict(models) if isinstance(models, Mapping) else {name: name for name in models}
     if not given:
         raise invalid("models", "one or more backbones' names", models)
     if len(given) < len(models):
@@ -424,8 +452,12 @@ def _entries(models: Any, recipe: Any, minutes: Any, options: Mapping[str, Any])
         )
     entries = []
     for name, model in given.items():
-        if not name or any(c in "/\\#" or c.isspace() for c in name) or name.startswith("."):
-            raise invalid("models", "names without spaces, slashes, # or a leading dot", name)
+        if not _is_run_name(name):
+            raise invalid(
+                "models",
+                f"names of at most {LONGEST_NAME} characters, without spaces, slashes, # or a leading dot",
+                name,
+            )
         own: dict[str, Any] = {}
         if isinstance(model, Mapping):
             own = dict(model)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from transferzoo import statistics
 from transferzoo.errors import InvalidInputError, invalid
-from transferzoo.ground.arguments import check_count
+from transferzoo.ground.arguments import check_count, check_sequence
 from transferzoo.recipes.catalog import recipe_info
 from transferzoo.recipes.recipe import Recipe
 from transferzoo.studies.comparing import compare
@@ -189,8 +189,13 @@ def article(
     >>> [step.key for step in audit.ladders["mobilenet_025"]][:3]
     ['published', 'own-optimizer', 'preprocessing']
     """
-    names = [models] if isinstance(models, str) else list(models)
+    if isinstance(models, str):
+        models = [models]
+    accepted = "a backbone's name, or a list of them"
+    names = [str(name) for name in check_sequence("models", accepted, models)]
     check_count("epochs", epochs, 1)
+    if train_size is not None:
+        check_count("train_size", train_size, 1)
     if isinstance(data, str):
         from transferzoo.ground.progress import choose_progress
 

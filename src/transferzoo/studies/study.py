@@ -18,6 +18,7 @@ import numpy as np
 from transferzoo import statistics
 from transferzoo.errors import InvalidInputError, RecordError, invalid, unknown_name
 from transferzoo.ground.metrics import readable
+from transferzoo.ground.storage.files import check_path
 from transferzoo.results.folder import is_run
 from transferzoo.results.result import Result
 from transferzoo.studies.choosing import Choice, choose
@@ -371,7 +372,7 @@ class Study:
         RecordError
             If there is no such folder, no run in it, or a run that cannot be read.
         """
-        path = Path(folder).expanduser()
+        path = check_path("folder", folder)
         children = sorted(path.iterdir()) if path.is_dir() else []
         runs = [child for child in children if is_run(child)]
         failures = [failure for child in children if not is_run(child) if (failure := Failure.load(child))]

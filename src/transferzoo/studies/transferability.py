@@ -18,7 +18,7 @@ from transferzoo.backbones.catalog import BACKBONES
 from transferzoo.data.dataset import Dataset
 from transferzoo.data.splits import stratified_indices
 from transferzoo.errors import InvalidInputError, invalid, unknown_option
-from transferzoo.ground.arguments import check_count
+from transferzoo.ground.arguments import check_count, check_flag, check_seed, check_sequence
 from transferzoo.judging.evidence import logme
 from transferzoo.judging.proportions import resampled_accuracies
 from transferzoo.recipes.phase import STRENGTHS
@@ -136,8 +136,9 @@ def rank(
     from transferzoo.features.store import FeatureStore
     from transferzoo.ground.progress import choose_progress
 
-    seed = check_count("seed", seed, 0)
+    seed = check_seed(seed)
     max_images = check_count("max_images", max_images, 1)
+    cache = check_flag("cache", cache)
     progress = choose_progress(verbose)
     if store is not None and not isinstance(store, FeatureStore):
         raise invalid("store", "a tz.FeatureStore, or left out", store)
@@ -353,7 +354,8 @@ def _named(backbones: Any, options: Mapping[str, Any]) -> list[_Candidate]:
             "backbones", "a list of backbones' names", backbones, remedy=f"Pass ['{backbones}', …]."
         )
     if not isinstance(backbones, Mapping):
-        names = [str(name) for name in backbones]
+        accepted = "a list of backbones' names, or a mapping of names to models"
+        names = [str(name) for name in check_sequence("backbones", accepted, backbones)]
         if len(set(names)) < len(names):
             raise invalid(
                 "backbones",

@@ -17,6 +17,8 @@ from typing import Any
 
 from transferzoo.errors import InvalidInputError, OutputError, OutputExistsError, invalid
 
+# bytes, on every common file system
+LONGEST_NAME = 255
 # seconds after which a half-written folder is taken for one of a process that was killed
 FORGOTTEN = 3600.0
 
@@ -42,7 +44,9 @@ def check_path(argument: str, value: Any, accepted: str = "a path, as text or a 
     if "\0" in str(value):
         raise invalid(argument, accepted, value, remedy="A path holds no NUL character.")
     try:
-        os.fsencode(str(value))
+        if any(len(os.fsencode(part)) > LONGEST_NAME for part in Path(value).parts):
+            remedy = f"A file's name has at most {LONGEST_NAME} bytes."
+            raise invalid(argument, accepted, value, remedy=remedy)
         return Path(value).expanduser()
     except (UnicodeEncodeError, RuntimeError) as error:
         raise invalid(argument, accepted, value, remedy=f"{error}.") from error
