@@ -36,7 +36,17 @@ def weights(tiny_weights):
 
 
 def planned(model, data, recipe="default", seed=0, name=None, after=None, **options):
-    return plan_run(model, data, recipe=recipe, seed=seed, out=None, options=options, name=name, after=after)
+    return plan_run(
+        model,
+        data,
+        recipe=recipe,
+        seed=seed,
+        out=None,
+        options=options,
+        name=name,
+        after=after,
+        for_training=False,
+    )
 
 
 def codes(findings):

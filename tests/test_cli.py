@@ -271,6 +271,7 @@ def test_a_saved_study_is_shown_with_its_verdicts_and_drawn(run, digits, tiny, t
     assert picture.stat().st_size > 5000
 
 
+@pytest.mark.slow
 def test_the_articles_study_leaves_its_ladder(run, tiny, tmp_path):
     out = tmp_path / "audit"
     data = ["-d", "digits", "--train-size", "40", "--test", "40"]

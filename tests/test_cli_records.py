@@ -10,6 +10,7 @@ import pytest
 import transferzoo as tz
 import transferzoo.cli.records
 from transferzoo import cli
+from transferzoo.results.folder import sealed
 from transferzoo.results.result import Result
 
 
@@ -61,7 +62,7 @@ def test_verify_says_that_all_agree(run, pair):
 def test_verify_lists_what_differs_and_exits_with_1(run, pair):
     record = json.loads((pair[1] / "run.json").read_text("utf-8"))
     record["metrics"]["accuracy"] = 0.99
-    (pair[1] / "run.json").write_text(json.dumps(record), "utf-8")
+    (pair[1] / "run.json").write_text(json.dumps(sealed(record)), "utf-8")
     code, out, _ = run("verify", pair[1].parent)
     assert code == 1
     assert "large: metrics.accuracy: reported 0.99, recomputed 0.86" in out
@@ -149,7 +150,7 @@ def test_diff_of_runs_on_other_images_says_why_there_is_no_picture(run, pair, tm
     other = save_run(tmp_path / "other", tz.load_dataset("digits"), 3, name="other")
     record = json.loads((other / "run.json").read_text("utf-8"))
     record["settings"]["data"]["name"] = "cats"
-    (other / "run.json").write_text(json.dumps(record), "utf-8")
+    (other / "run.json").write_text(json.dumps(sealed(record)), "utf-8")
     code, out, err = run("diff", pair[0], other, "--out", tmp_path / "flips.png")
     assert code == 1
     assert "flipped images cannot be told: they were tested on 'digits' and 'cats'." in out
@@ -173,7 +174,7 @@ def test_diff_of_a_damaged_run_names_the_file(run, pair):
 def test_markup_in_a_record_is_shown_as_it_is(run, pair):
     record = json.loads((pair[1] / "run.json").read_text("utf-8"))
     record["settings"]["[bold]seed[/]"] = "[link=x]"
-    (pair[1] / "run.json").write_text(json.dumps(record), "utf-8")
+    (pair[1] / "run.json").write_text(json.dumps(sealed(record)), "utf-8")
     _, out, _ = run("diff", *pair)
     assert "[bold]seed[/]" in out
     assert "[link=x]" in out

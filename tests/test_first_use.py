@@ -113,8 +113,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("quiet", [False, True], ids=["progress", "quiet"])
-@pytest.mark.parametrize("command", ["fit", "compare"])
+@pytest.mark.parametrize(("command", "quiet"), [("fit", False), ("compare", True)])
 def test_the_command_line_fetches_weights_and_images(new_machine, tmp_path, command, quiet):
     arguments = [command, "tiny", "--dataset", "cifar10", "--recipe", "linear_probe", "--no-cache"]
     script = SCRIPT.format(

@@ -44,6 +44,14 @@ class TestWhatMakesAnotherRun:
         assert identity(head=dense(4)) != identity(head=dense(8))
         assert identity(head=dense(4)) == identity(head=dense(4))
 
+    def test_another_function_within_a_head(self, identity):
+        parts = tz.heads
+        one, two = (
+            identity(head=tz.Head(parts.Pool(), lambda x, n=n: keras.layers.Dense(n)(x), parts.Classifier()))
+            for n in (8, 16)
+        )
+        assert one != two
+
     def test_another_lambda_as_head(self, identity):
         flat, layer = keras.layers.Flatten, keras.layers.Dense
         one = identity(head=lambda features, num_classes: layer(num_classes)(flat()(features)))

@@ -68,6 +68,7 @@ MAKING = [
     "training.optimizers",
     "training.linear_head",
     "training.plan",
+    "training.traces",
     "training.training_model",
     "training.returning",
     "training.loop",

@@ -167,7 +167,7 @@ def test_one_seed_of_the_generator_gives_one_interval():
         (np.ones((2, 2, 2), bool), [True, False], ["correct_a", "(2, 2, 2)"]),
         ([0.5, 0.2], [True, False], ["float64", "Pass y_pred == y_true"]),
         (["a", "b"], [True, False], ["correct_a", "Pass y_pred == y_true"]),
-        ([[True, False], [True]], [True, False], ["unequal length", "must be on the same test images"]),
+        ([[True, False], [True]], [True, False], ["unequal length", "on the same test images"]),
     ],
 )
 def test_runs_that_do_not_belong_together_are_refused(a, b, words):

@@ -16,7 +16,7 @@ from matplotlib import pyplot
 
 from transferzoo.errors import InvalidInputError, OutputExistsError, RecordError
 from transferzoo.evaluation import evaluate
-from transferzoo.results.folder import is_run, read_settings
+from transferzoo.results.folder import is_run, read_settings, sealed
 from transferzoo.results.identity import plain
 from transferzoo.results.result import Result
 
@@ -59,7 +59,7 @@ def _closed_figures():
 def rewrite(folder, **changes):
     run = json.loads((folder / "run.json").read_text("utf-8"))
     run.update(changes)
-    (folder / "run.json").write_text(json.dumps(run), "utf-8")
+    (folder / "run.json").write_text(json.dumps(sealed(run)), "utf-8")
 
 
 class TestSaving:
@@ -93,7 +93,7 @@ class TestSaving:
 
         run = json.loads((folder / "run.json").read_text("utf-8"), parse_constant=refuse)
         assert list(run) == sorted(run)
-        assert (run["format"], run["kind"]) == (2, "transferzoo run")
+        assert (run["format"], run["kind"]) == (3, "transferzoo run")
         assert run["metrics"] == {"accuracy": None}
 
     def test_numbers_that_are_not_finite_read_back_as_nan(self, tmp_path):
@@ -201,7 +201,7 @@ class TestLoading:
             Result.load(saved)
 
     def test_a_newer_format_says_to_upgrade(self, saved):
-        rewrite(saved, format=3)
+        rewrite(saved, format=4)
         with pytest.raises(RecordError, match="written by a newer transferzoo"):
             Result.load(saved)
 
@@ -259,7 +259,7 @@ class TestLoading:
     def test_a_run_without_an_entry_names_it(self, saved):
         run = json.loads((saved / "run.json").read_text("utf-8"))
         del run["costs"]
-        (saved / "run.json").write_text(json.dumps(run), "utf-8")
+        (saved / "run.json").write_text(json.dumps(sealed(run)), "utf-8")
         with pytest.raises(RecordError, match="no entry 'costs'"):
             Result.load(saved)
 

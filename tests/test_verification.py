@@ -9,6 +9,7 @@ import pytest
 
 import transferzoo as tz
 from transferzoo.errors import RecordError
+from transferzoo.results.folder import sealed
 from transferzoo.results.identity import identity_hash, settings_hash
 from transferzoo.results.result import Result
 from transferzoo.results.verification import verify
@@ -109,7 +110,7 @@ def rewrite(folder, *keys, value):
     for key in keys[:-1]:
         table = table[key]
     table[keys[-1]] = value
-    (folder / "run.json").write_text(json.dumps(run), "utf-8")
+    (folder / "run.json").write_text(json.dumps(sealed(run)), "utf-8")
 
 
 def rewrite_arrays(folder, **changes):

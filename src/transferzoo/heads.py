@@ -171,6 +171,10 @@ class Classifier:
         return layers.Dense(num_classes, name="logits")(features)
 
 
+# parts whose values say all that they do
+RECORDS = (Pool, Flatten, Dense, Normalize, Dropout, Classifier)
+
+
 @dataclass(frozen=True)
 class Head:
     """A head: parts in order, the last a `Classifier`.
@@ -219,7 +223,7 @@ class Head:
         words = []
         for part in self.parts:
             values = [repr(value) for value in vars(part).values()] if hasattr(part, "__dict__") else []
-            known = isinstance(part, Pool | Flatten | Dense | Normalize | Dropout | Classifier)
+            known = isinstance(part, RECORDS)
             words.append(f"{type(part).__name__}({', '.join(values)})" if known else head_name(part))
         return f"Head({', '.join(words)})"
 

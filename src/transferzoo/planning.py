@@ -24,6 +24,7 @@ from transferzoo.models.construct import learning_digest, model_digest, model_se
 from transferzoo.models.options import OPTIONS as BUILD_OPTIONS
 from transferzoo.models.options import BuildOptions, read_options
 from transferzoo.models.plan import BuildPlan, plan_build
+from transferzoo.models.prediction import output_activation
 from transferzoo.recipes.catalog import resolve_recipe
 from transferzoo.recipes.recipe import OPTIONS as RECIPE_OPTIONS
 from transferzoo.recipes.recipe import Recipe
@@ -103,6 +104,7 @@ def plan_run(
     progress: Progress | None = None,
     caller: str = "fit_and_evaluate",
     minutes: float | None = None,
+    for_training: bool = True,
 ) -> RunPlan:
     """Check a call and decide everything, before anything slow starts; downloads a dataset at most."""
     seed = check_seed(seed)
@@ -128,6 +130,8 @@ def plan_run(
         )
         described = build_plan.describe()
     else:
+        if for_training:
+            _refuse_outputs(settled.model)
         described = _check_model(settled.model, data, settled.recipe)
     settings = {
         "model": described,
@@ -228,8 +232,31 @@ def _describe_data(data: Dataset) -> dict[str, Any]:
     }
 
 
+def _refuse_outputs(model: keras.Model) -> None:
+    """Raise for a model whose outputs are neither probabilities nor logits: their loss means nothing."""
+    activation = output_activation(model)
+    if activation not in (None, "linear", "softmax", "log_softmax"):
+        raise InvalidInputError(
+            f"The model must end in logits or in a softmax. Its last activation is '{activation}', which "
+            "would be taken for logits. End it in keras.layers.Dense(num_classes), or with "
+            "activation='softmax'.",
+            argument="model",
+            value=activation,
+        )
+
+
 def _check_model(model: keras.Model, data: Dataset, recipe: Recipe) -> dict[str, Any]:
     inputs, outputs = getattr(model, "input_shape", None), getattr(model, "output_shape", None)
+    for word, tensors, shape in (
+        ("input", getattr(model, "inputs", None), inputs),
+        ("output", getattr(model, "outputs", None), outputs),
+    ):
+        rank = 4 if word == "input" else 2
+        if tensors and (len(tensors) != 1 or len(tensors[0].shape) != rank):
+            accepted = "images (batch, height, width, channels)" if rank == 4 else "a row of (batch, classes)"
+            raise InvalidInputError(
+                f"The model must have one {word}, {accepted}. Got {shape}.", argument="model", value=shape
+            )
     if isinstance(outputs, tuple) and outputs[-1] != data.num_classes:
         raise InvalidInputError(
             f"The model gives {outputs[-1]} classes and dataset '{data.name}' has {data.num_classes}. "

@@ -29,6 +29,7 @@ from transferzoo.recipes.recipe import Recipe
 from transferzoo.training.callbacks import model_arrays, restore_model
 from transferzoo.training.loop import train
 from transferzoo.training.plan import PhasePlan, images_for, plan, training_batches
+from transferzoo.training.traces import traces_freed
 from transferzoo.training.training_model import compile_for, training_model
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ def find_learning_rate(
         network = construct(run.build_plan, seed=run.seed, progress=progress)
     store = FeatureStore() if run.keep_features else None
     rates = np.geomspace(lowest, highest, steps).tolist()
-    with seeded(run.seed), _put_back(network):
+    with seeded(run.seed), traces_freed(), _put_back(network):
         main = plan(network, run.data, run.recipe, seed=run.seed)[-1]
         if len(run.recipe.phases) > 1:
             before = replace(run.recipe, phases=run.recipe.phases[:-1], keep="last", patience=None)

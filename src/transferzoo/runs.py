@@ -17,9 +17,7 @@ from scipy.special import softmax
 
 from transferzoo.costs.measure import PeakMemory, measure_costs
 from transferzoo.data.dataset import Dataset
-from transferzoo.errors import (
-    DivergedError,
-)
+from transferzoo.errors import DivergedError, RecordError
 from transferzoo.evaluation import evaluate
 from transferzoo.features.store import FeatureStore
 from transferzoo.ground.arguments import check_flag
@@ -190,7 +188,14 @@ def execute(
 
 def _loaded(folder: Path) -> Result:
     logger.info("'%s' holds this run already; loaded", folder)
-    result = Result.load(folder)
+    try:
+        result = Result.load(folder)
+    except RecordError as error:
+        raise RecordError(
+            f"{error} '{folder}' holds this very run; once it is deleted, the same call makes the run again.",
+            argument="out",
+            value=str(folder),
+        ) from error
     sweep_leftovers(folder)
     return result
 

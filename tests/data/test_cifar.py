@@ -186,7 +186,7 @@ def write_tree(folder, size=32, count=5):
         for label, name in enumerate(SOURCES["cifar10"].class_names):
             (folder / split / name).mkdir(parents=True)
             for number in range(count):
-                Image.new("RGB", (size, size), (label, number, 0)).save(
+                Image.new("RGB", (size, size), (label, number, ord(split[1]))).save(
                     folder / split / name / f"{number}.png"
                 )
     return folder
@@ -426,3 +426,21 @@ def test_the_real_images_load_in_their_published_numbers(shared_home):
         "validation": {500},
         "test": {1000},
     }
+
+
+def test_a_flipped_bit_in_an_archive_is_found(tmp_path):
+    content = archive(SOURCES["cifar10"])
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        damaged = bytearray(content)
+        # gzip's header has a time and a system, which nothing depends on
+        place = int(rng.integers(10, len(content)))
+        damaged[place] ^= 1 << int(rng.integers(8))
+        path = put(tmp_path / f"{number}.tar.gz", bytes(damaged))
+        with pytest.raises(InvalidInputError):
+            load_cifar10(path=path)
+
+
+def test_a_file_under_the_published_name_that_is_another_is_said(tmp_path, caplog):
+    load_cifar10(path=put(tmp_path / SOURCES["cifar10"].archive, archive(SOURCES["cifar10"])))
+    assert "is not the published file" in caplog.text

@@ -278,7 +278,12 @@ def test_the_number_of_processes_is_a_count_or_all(compare, watched, tiny):
         (["tiny", "tiny"], {}, InvalidInputError, "must name each model once.*give a mapping"),
         ("tiny", {}, InvalidInputError, r"a list of backbones' names\. Got 'tiny'\. Pass \['tiny', …\]"),
         ([], {}, InvalidInputError, "models must be one or more backbones' names"),
-        ({"a/b": "tiny"}, {}, InvalidInputError, "names without spaces, slashes, # or a leading dot"),
+        (
+            {"a/b": "tiny"},
+            {},
+            InvalidInputError,
+            "names of at most 100 characters, without spaces, slashes, # or a leading dot",
+        ),
         ({".a": "tiny"}, {}, InvalidInputError, "leading dot"),
         (
             ["tiny"],

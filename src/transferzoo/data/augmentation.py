@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from transferzoo.data.colour import CHANGES
 from transferzoo.data.warping import FILLS, crop, warp
 from transferzoo.errors import invalid
-from transferzoo.ground.arguments import check_choice, check_flag, finite
+from transferzoo.ground.arguments import LARGEST_SIDE, check_flag
 
 # Not keras.layers.RandAugment: it draws one operation for a whole batch, from a generator's state.
 # These are the paper's 14, with their reach at the highest magnitude.
@@ -104,18 +105,19 @@ class Augmentation:
             "cutmix",
         ):
             value = getattr(self, argument)
-            if finite(value) is None:
-                raise invalid(argument, "a finite number", value)
+            if isinstance(value, bool) or not isinstance(value, numbers.Real):
+                raise invalid(argument, "a number", value)
         object.__setattr__(self, "horizontal_flip", check_flag("horizontal_flip", self.horizontal_flip))
         if not 0 <= self.rotation <= 180:
             raise invalid("rotation", "degrees from 0 to 180", self.rotation)
         if not 0 <= self.zoom < 1:
             raise invalid("zoom", "a number from 0 to below 1", self.zoom)
-        if not self.shift >= 0 or (self.shift > 1 and self.shift % 1):
+        if not 0 <= self.shift <= LARGEST_SIDE or (self.shift > 1 and self.shift % 1):
             raise invalid(
                 "shift", "a whole number of pixels, 0 or more, or a share of the side below 1", self.shift
             )
-        check_choice("fill", self.fill, FILLS)
+        if not isinstance(self.fill, str) or self.fill not in FILLS:
+            raise invalid("fill", "'nearest', 'constant' or 'reflect'", self.fill, candidates=FILLS)
         if not 0 <= self.rand_augment <= MOST_OPERATIONS or self.rand_augment % 1:
             raise invalid(
                 "rand_augment", f"a whole number of operations from 0 to {MOST_OPERATIONS}", self.rand_augment

@@ -25,6 +25,9 @@ from transferzoo.ground.storage.files import check_path
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 # The largest batch, CIFAR-100's training set, has 155 MB: more than this is something else.
 LARGEST_MEMBER = 400 * 2**20
+CHUNK = 1 << 20
+
+logger = logging.getLogger("transferzoo")
 
 CIFAR10_NAMES = "airplane automobile bird cat deer dog frog horse ship truck"
 CIFAR100_NAMES = """
@@ -229,7 +232,7 @@ def _from_cache(source: CifarSource, progress: Progress | None) -> tuple[dict[st
             _keep(kept, arrays)
         except OSError as error:
             # A cache that cannot be written to is slower, not wrong.
-            logging.getLogger("transferzoo").info("could not keep %s: %s", kept, error)
+            logger.info("could not keep %s: %s", kept, error)
         return arrays, str(found)
     archive = download(
         source.url,
@@ -358,6 +361,10 @@ def _read_npz(source: CifarSource, path: Path) -> dict[str, np.ndarray]:
 
 def _read_archive(source: CifarSource, path: Path) -> dict[str, np.ndarray]:
     """Read the batches inside a tar archive, in memory: nothing in it is written to disk."""
+    if path.name == source.archive and (found := files.file_hash(path)) != source.sha256:
+        logger.warning(
+            "%s is not the published file: its SHA-256 is %s. What it holds is taken as it is", path, found
+        )
     wanted = {(source.folder, name) for name in (*source.train, *source.test)}
     batches: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     try:
@@ -374,6 +381,9 @@ def _read_archive(source: CifarSource, path: Path) -> dict[str, np.ndarray]:
                 # Read whole first, so that an error of the archive is told from one of the pickle.
                 content = io.BytesIO(stream.read())
                 batches[parts[-1]] = read_batch(content, source.label_key, f"{path} ({member.name})")
+            # gzip compares its checksum at the very end, behind what tar reads
+            while archive.fileobj is not None and archive.fileobj.read(CHUNK):
+                pass
     except (FileNotFoundError, InvalidInputError):
         raise
     except Exception as error:

@@ -286,7 +286,7 @@ def resampled_accuracies(
 def check_correct(argument: str, correct: ArrayLike) -> NDArray[np.bool_]:
     """Return whether each image was classified rightly, as bool, or raise."""
     accepted = "whether each image was classified rightly: bool, shape (n,) or (seeds, n)"
-    array = check_array(argument, correct, accepted, "The runs must be on the same test images.")
+    array = check_array(argument, correct, accepted, "Pass y_pred == y_true, on the same test images.")
     if array.ndim not in (1, 2) or array.size == 0:
         raise invalid(argument, accepted, Found(f"shape {array.shape}"))
     if array.dtype != np.bool_:

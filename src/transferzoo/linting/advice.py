@@ -72,7 +72,17 @@ def lint(
         given = {"recipe": recipe, **options, **own}
         how, before = given.pop("recipe"), runs[-1].name if runs else None
         runs.append(
-            plan_run(one, data, recipe=how, seed=numbers[0], out=None, options=given, name=name, after=before)
+            plan_run(
+                one,
+                data,
+                recipe=how,
+                seed=numbers[0],
+                out=None,
+                options=given,
+                name=name,
+                after=before,
+                for_training=False,
+            )
         )
     names = [run.name for run in runs]
     if len(set(names)) < len(names):

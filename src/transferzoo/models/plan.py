@@ -20,7 +20,7 @@ from transferzoo.errors import InvalidInputError, TransferZooError, invalid, pri
 from transferzoo.ground.arguments import check_count, check_seed
 from transferzoo.ground.progress import Progress
 from transferzoo.ground.storage.files import file_hash
-from transferzoo.heads import Head, apply_head, head_name, resolve_head
+from transferzoo.heads import RECORDS, Head, apply_head, head_name, resolve_head
 from transferzoo.models.architecture import architecture_digest
 from transferzoo.models.freezing import set_trainable
 from transferzoo.models.options import BuildOptions, choose_image_size
@@ -233,9 +233,9 @@ def _backbone_digest(backbone: Backbone) -> str:
 def _head_digest(make_logits: Callable[..., Any], backbone: Backbone, num_classes: int) -> str:
     """Return a SHA-256 hex digest of what a head computes, whatever it is called.
 
-    A head given as a function is built for it, on a feature map such as the backbone gives.
+    A head that is a function, or holds one, is built for it, on a feature map such as the backbone gives.
     """
-    if isinstance(make_logits, Head):
+    if isinstance(make_logits, Head) and all(isinstance(part, RECORDS) for part in make_logits.parts):
         return hashlib.sha256(repr(make_logits).encode()).hexdigest()
     shape = _trial_network(backbone).output_shape[1:]
     with generators_kept():

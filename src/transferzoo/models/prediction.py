@@ -50,6 +50,17 @@ def gives_probabilities(model: keras.Model, images: np.ndarray) -> bool:
     return bool((outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=1e-2))
 
 
+def output_activation(model: keras.Model) -> str | None:
+    """Return the name of the activation that a model's only output comes from; None where none shows."""
+    outputs = getattr(model, "outputs", None) or []
+    if len(outputs) != 1:
+        return None
+    layer = getattr(getattr(outputs[0], "_keras_history", None), "operation", None)
+    if isinstance(layer, keras.Model):
+        return output_activation(layer)
+    return getattr(getattr(layer, "activation", None), "__name__", None)
+
+
 def compiles_with_xla() -> bool | str:
     """Return what to tell Keras: XLA slows TensorFlow down two- to fourfold on a CPU."""
     if keras.backend.backend() != "tensorflow":

@@ -97,7 +97,7 @@ class Recipe:
             for option in options:
                 if option not in BUILD_OPTIONS:
                     raise unknown_option(
-                        f"build, which recipe '{self.name}' gives options to,", option, BUILD_OPTIONS
+                        f"build, to which recipe '{self.name}' gives options,", option, BUILD_OPTIONS
                     )
         check_mapping("epochs", self.epochs, "a mapping of backbones' names to numbers of epochs")
         for epochs in self.epochs.values():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transferzoo.errors import RecordError
+from transferzoo.ground.storage.files import file_hash, read_json
 from transferzoo.ground.storage.locking import HOLDER, LOCK
+from transferzoo.results.identity import settings_hash
 
-FORMAT = 2
+FORMAT = 3
 
 
 KIND = "transferzoo run"
@@ -25,6 +26,8 @@ KIND = "transferzoo run"
 RUN, HISTORY, PREDICTIONS, MODEL = "run.json", "history.csv", "predictions.npz", "model.keras"
 
 
+# of all else in the record, and what it is called there
+DIGEST = "digest"
 # where a run's files stand until they are whole, within its folder
 SAVING = ".saving-"
 # what a killed process may leave in a run's folder
@@ -58,7 +61,7 @@ def read_settings(folder: str | Path) -> dict[str, Any] | None:
     True
     """
     try:
-        run = json.loads((Path(folder).expanduser() / RUN).read_text(encoding="utf-8"))
+        run = read_json(Path(folder).expanduser() / RUN)
     except (OSError, ValueError):
         return None
     if not isinstance(run, dict) or run.get("kind") != KIND or not isinstance(run.get("settings"), dict):
@@ -70,16 +73,37 @@ def unreadable(folder: Path, file: str, why: str) -> RecordError:
     """Return the error for a file of a run that cannot be read."""
     return RecordError(
         f"'{folder}' cannot be read as a run: {file}: {why}. "
-        "Check the path, copy the folder again from where it was made, or run again.",
+        "Check the path, copy the folder again from where it was made, or delete it and run again.",
         argument="folder",
         value=str(folder),
     )
 
 
-def read_run(folder: Path) -> dict[str, Any]:
-    """Return what ``run.json`` holds."""
+def sealed(run: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with the digest of all that it says."""
+    content = {key: value for key, value in run.items() if key != DIGEST}
+    return {**content, DIGEST: settings_hash(content)}
+
+
+def file_digests(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each of a run's files but ``run.json``, which has them."""
+    there = [name for name in (HISTORY, PREDICTIONS, MODEL) if (folder / name).is_file()]
+    return {name: file_hash(folder / name) for name in there}
+
+
+def check_file(folder: Path, name: str, run: Mapping[str, Any]) -> None:
+    """Raise where a run's file is not the one that was written, as far as the record knows it."""
+    if run.get("format") != FORMAT or not isinstance(run.get("files"), Mapping):
+        return
+    known = run["files"].get(name)
+    if known is not None and (folder / name).is_file() and file_hash(folder / name) != known:
+        raise unreadable(folder, name, "it is not the file that was written: its SHA-256 is another")
+
+
+def read_run(folder: Path, *, checked: bool = True) -> dict[str, Any]:
+    """Return what ``run.json`` holds, its digest compared unless `checked` is False."""
     try:
-        run = json.loads((folder / RUN).read_text(encoding="utf-8"))
+        run = read_json(folder / RUN)
     except FileNotFoundError as error:
         raise unreadable(folder, RUN, "it is missing") from error
     except (OSError, ValueError) as error:
@@ -94,10 +118,13 @@ def read_run(folder: Path) -> dict[str, Any]:
             argument="folder",
             value=str(folder),
         )
+    if checked and number == FORMAT and run.get(DIGEST) != sealed(run)[DIGEST]:
+        raise unreadable(folder, RUN, "it was changed after it was written: its digest does not fit")
     for table in ("settings", "metrics", "costs", "environment", "provenance"):
         if not isinstance(run.get(table, {}), dict):
             raise unreadable(folder, RUN, f"its entry '{table}' is no table")
-    if number not in (1, FORMAT):  # the first had neither index, validation predictions nor provenance
+    # the first had neither index, validation predictions nor provenance, the second no digests
+    if number not in (1, 2, FORMAT):
         raise unreadable(folder, RUN, f"it has the unknown format {number!r}")
     return run
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from transferzoo import plots
 from transferzoo.errors import RecordError, invalid
+from transferzoo.ground.arguments import check_array, check_mapping
 from transferzoo.ground.storage.files import check_path, folder_written_beside, refuse_full_folder
 from transferzoo.judging.prediction_checks import check_class_names, check_labels
 from transferzoo.results.folder import (
@@ -26,9 +27,12 @@ from transferzoo.results.folder import (
     PREDICTIONS,
     RUN,
     SAVING,
+    check_file,
+    file_digests,
     read_history,
     read_predictions,
     read_run,
+    sealed,
     unreadable,
     write_history,
 )
@@ -130,20 +134,22 @@ class Result:
     _model: Any = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        y_prob = np.asarray(self.y_prob, dtype=np.float32)
+        for table in ("settings", "environment", "provenance"):
+            check_mapping(table, getattr(self, table))
+        y_prob = check_array("y_prob", self.y_prob, "class probabilities, shape (n, k)").astype(np.float32)
         if y_prob.ndim != 2:
             raise invalid("y_prob", "class probabilities, shape (n, k)", y_prob.shape)
         # not held to summing to 1: a run that diverged to NaN is a result too
         n, k = y_prob.shape
         values = {
             "name": str(self.name),
-            "metrics": _numbers(self.metrics),
+            "metrics": _numbers("metrics", self.metrics),
             "history": _history(self.history),
             "y_true": check_labels("y_true", self.y_true, num_classes=k, length=n),
             "y_prob": y_prob,
             "class_names": check_class_names(self.class_names, k),
             "settings": plain(self.settings),
-            "costs": _numbers(self.costs),
+            "costs": _numbers("costs", self.costs),
             "environment": {str(key): str(value) for key, value in self.environment.items()},
             "index": _index(self.index, n),
             "provenance": plain(self.provenance),
@@ -191,11 +197,13 @@ class Result:
             where = "in memory, and it was not saved" if self.folder is None else f"in '{self.folder}'"
             raise RecordError(
                 f"The model of run '{self.name}' is not {where}. "
-                "Its numbers and predictions are here; to have the model, run again and keep it."
+                "Its numbers and predictions are here; to have the model, run again with save_model=True, in "
+                "another folder or after deleting this one."
             )
         import keras
 
         path = self.folder / MODEL
+        check_file(self.folder, MODEL, read_run(self.folder))
         try:
             return keras.models.load_model(path)
         except Exception as error:
@@ -330,8 +338,6 @@ class Result:
         return path
 
     def _write(self, part: Path, *, model: bool) -> None:
-        text = json.dumps(self._run(), indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
-        (part / RUN).write_text(text + "\n", encoding="utf-8")
         write_history(part / HISTORY, self.history, self.epochs)
         arrays: dict[str, Any] = {"index": self.index, "y_true": self.y_true, "y_prob": self.y_prob}
         if self.validation_prob is not None:
@@ -341,6 +347,9 @@ class Result:
             self._model.save(part / MODEL)
         elif model and self.folder is not None and (self.folder / MODEL).is_file():
             shutil.copyfile(self.folder / MODEL, part / MODEL)
+        run = sealed({**self._run(), "files": file_digests(part)})
+        text = json.dumps(run, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False)
+        (part / RUN).write_text(text + "\n", encoding="utf-8")
 
     def _run(self) -> dict[str, Any]:
         return {
@@ -399,6 +408,8 @@ class Result:
             raise unreadable(path, RUN, f"it disagrees with {HISTORY} or {PREDICTIONS}: {error}") from error
         if result.epochs != run.get("epochs", result.epochs):
             raise unreadable(path, HISTORY, f"it has {result.epochs} epochs where {run['epochs']} were run")
+        for file in (HISTORY, PREDICTIONS):
+            check_file(path, file, run)
         return result
 
 
@@ -409,8 +420,12 @@ def _chosen(chosen: Mapping[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in options.items()) + " in the last phase"
 
 
-def _numbers(table: Mapping[str, Any]) -> dict[str, Any]:
+def _numbers(argument: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    check_mapping(argument, table, "a mapping of names to numbers")
     values = {str(key): plain(value) for key, value in table.items()}
+    for key, value in values.items():
+        if not isinstance(value, int | float | None):
+            raise invalid(f"{argument}[{key!r}]", "a number", value)
     return {key: math.nan if value is None else value for key, value in values.items()}
 
 

@@ -11,7 +11,19 @@ from numpy.typing import NDArray
 
 from transferzoo.errors import RecordError
 from transferzoo.results.discrepancies import Ledger
-from transferzoo.results.folder import HISTORY, PREDICTIONS, RUN, read_history, read_predictions, read_run
+from transferzoo.results.folder import (
+    DIGEST,
+    FORMAT,
+    HISTORY,
+    MODEL,
+    PREDICTIONS,
+    RUN,
+    file_digests,
+    read_history,
+    read_predictions,
+    read_run,
+    sealed,
+)
 
 
 @dataclass
@@ -26,7 +38,7 @@ class SavedRun:
     def read(self, ledger: Ledger) -> None:
         """Read each file by itself: one that is damaged does not keep the others from being checked."""
         try:
-            self.run = read_run(self.folder)
+            self.run = read_run(self.folder, checked=False)
         except RecordError as error:
             ledger.differ(self.label, RUN, "a run", _why(error))
         try:
@@ -41,6 +53,19 @@ class SavedRun:
             if "epochs" in self.run:
                 epochs = max(map(len, history.values()), default=0)
                 ledger.compare(self.label, "epochs", self.run["epochs"], epochs)
+
+    def check_digests(self, ledger: Ledger) -> None:
+        """Compare the record and the files with the digests in the record, where nothing else was found."""
+        if self.run.get("format") != FORMAT:
+            return
+        found = any(each.run == self.label for each in ledger.discrepancies)
+        known = {DIGEST: self.run.get(DIGEST), **self.part("files")}
+        actual = {DIGEST: sealed(self.run)[DIGEST], **file_digests(self.folder)}
+        for name, digest in known.items():
+            ledger.checked += 1
+            # the model may have been left behind to save room
+            if digest != actual.get(name, digest if name == MODEL else None) and not found:
+                ledger.differ(self.label, name, digest, actual.get(name, "no file"))
 
     def part(self, *keys: str) -> dict[str, Any]:
         """Return a table of ``run.json``; an empty one where there is none."""

@@ -99,6 +99,7 @@ def verify(
         _check_record(run, ledger)
         _check_predictions(run, ledger)
         _check_model(run, ledger, count=model, rerun=rerun, datasets=datasets)
+        run.check_digests(ledger)
     for at in tables:
         check_study(at, [run for run in saved if run.folder.parent == at], ledger, path)
     return Verification(

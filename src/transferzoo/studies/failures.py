@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from transferzoo.ground.storage.files import written_beside
+from transferzoo.ground.storage.files import read_json, written_beside
 from transferzoo.results.identity import plain
 
 FAILURE = "failure.json"
@@ -60,7 +60,7 @@ class Failure:
     def load(cls, folder: Path) -> Failure | None:
         """Return what a folder has on record, or None."""
         try:
-            record = json.loads((folder / FAILURE).read_text(encoding="utf-8"))
+            record = read_json(folder / FAILURE)
             if record["kind"] != KIND:
                 return None
             texts = {key: str(record[key]) for key in ("name", "error", "message")}

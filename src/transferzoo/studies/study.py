@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import logging
 import math
 import statistics as averages
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from transferzoo import statistics
 from transferzoo.errors import InvalidInputError, RecordError, invalid, unknown_name
 from transferzoo.ground.metrics import readable
 from transferzoo.ground.storage.files import check_path
-from transferzoo.results.folder import is_run
+from transferzoo.results.folder import is_run, read_settings
 from transferzoo.results.result import Result
 from transferzoo.studies.choosing import Choice, choose
 from transferzoo.studies.conditions import condition_key, unlike_conditions
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     import pandas
 
 SHOWN_VERDICTS = 4
+
+logger = logging.getLogger("transferzoo")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -370,10 +373,12 @@ class Study:
         Raises
         ------
         RecordError
-            If there is no such folder, no run in it, or a run that cannot be read.
+            If there is no such folder, no run in it, or none that can be read. A damaged run among others is
+            under `failures`, and said.
         """
         path = check_path("folder", folder)
-        children = sorted(path.iterdir()) if path.is_dir() else []
+        # what begins with a dot is half written, or no run
+        children = sorted(each for each in path.iterdir() if each.name[0] != ".") if path.is_dir() else []
         runs = [child for child in children if is_run(child)]
         failures = [failure for child in children if not is_run(child) if (failure := Failure.load(child))]
         if not runs and not failures:
@@ -382,7 +387,22 @@ class Study:
                 argument="folder",
                 value=str(path),
             )
-        return cls(results=tuple(map(Result.load, runs)), failures=tuple(failures), folder=path)
+        results: list[Result] = []
+        for run in runs:
+            try:
+                results.append(Result.load(run))
+            except RecordError as error:
+                # one damaged run must not keep the others from being looked at
+                logger.warning("%s", error)
+                known = read_settings(run) or {}
+                failures.append(
+                    Failure(
+                        name=run.name, error="RecordError", message=str(error), settings=known, folder=run
+                    )
+                )
+        if not results and not any(failure.error != "RecordError" for failure in failures):
+            raise RecordError(failures[0].message, argument="folder", value=str(path))
+        return cls(results=tuple(results), failures=tuple(failures), folder=path)
 
 
 def _test_images(result: Result) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from transferzoo.errors import RecordError
 from transferzoo.ground.interrupts import stopping
 from transferzoo.training.checkpoints import Checkpoints, TrainingState
 
@@ -250,11 +251,20 @@ def model_arrays(model: keras.Model) -> dict[str, np.ndarray]:
     return _numbered(unique_variables(model), "model")
 
 
-def restore_model(model: keras.Model, arrays: Mapping[str, np.ndarray]) -> None:
-    """Set a model's variables to saved ones; what a phase's own network adds comes after them."""
+def restore_model(model: keras.Model, arrays: Mapping[str, np.ndarray], *, whole: bool = False) -> None:
+    """Set a model's variables to saved ones; what a phase's own network adds comes after them.
+
+    Raises
+    ------
+    RecordError
+        If an array does not fit; with `whole`, also if there is none for a variable.
+    """
     values = _listed(arrays, "model")
-    for variable, value in zip(unique_variables(model), values, strict=False):
-        variable.assign(value)
+    variables = unique_variables(model)
+    if whole and len(values) < len(variables):
+        raise _unfit(f"{len(values)} arrays for {len(variables)} variables of the model")
+    for variable, value in zip(variables, values, strict=False):
+        _set(variable, value)
 
 
 def remember(callbacks: Sequence[keras.callbacks.Callback]) -> list[dict[str, Any]]:
@@ -271,8 +281,12 @@ def recall(
     best: Sequence[np.ndarray],
 ) -> None:
     """Give the callbacks back what `remember` returned, and the best weights."""
+    if len(callbacks) != len(states):
+        raise _unfit(f"{len(states)} callbacks for {len(callbacks)}")
     for callback, state in zip(callbacks, states, strict=True):
         for name, value in state.items():
+            if name not in REMEMBERED or not isinstance(value, int | float | None):
+                raise _unfit(f"{name}={value!r:.40} for a callback")
             setattr(callback, name, value)
         if isinstance(callback, KeepBest) and best:
             callback.best_weights = list(best)
@@ -294,9 +308,27 @@ def _numbered(variables: Sequence[Any], kind: str) -> dict[str, np.ndarray]:
 
 def _listed(arrays: Mapping[str, np.ndarray], kind: str) -> list[np.ndarray]:
     count = sum(name.startswith(f"{kind}_") for name in arrays)
+    if any(f"{kind}_{i}" not in arrays for i in range(count)):
+        raise _unfit(f"arrays of the {kind} whose numbers have gaps")
     return [arrays[f"{kind}_{i}"] for i in range(count)]
 
 
 def _assign(variables: Sequence[Any], arrays: Mapping[str, np.ndarray], kind: str) -> None:
-    for variable, value in zip(variables, _listed(arrays, kind), strict=True):
-        variable.assign(value)
+    values = _listed(arrays, kind)
+    if len(values) != len(variables):
+        raise _unfit(f"{len(values)} arrays for {len(variables)} variables of the {kind}")
+    for variable, value in zip(variables, values, strict=True):
+        _set(variable, value)
+
+
+def _set(variable: Any, value: np.ndarray) -> None:
+    if tuple(variable.shape) != value.shape or value.dtype.kind not in "biuf":
+        raise _unfit(f"an array of {value.dtype} of shape {value.shape} for one of {tuple(variable.shape)}")
+    variable.assign(value)
+
+
+def _unfit(why: str) -> RecordError:
+    return RecordError(
+        f"The checkpoint does not fit the model: it has {why}. Delete it, and the run begins anew.",
+        argument="out",
+    )

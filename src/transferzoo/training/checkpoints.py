@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,30 @@ class TrainingState:
     def where(self) -> str:
         """Say it in words."""
         return f"phase {self.phase + 1}, epoch {self.epoch + 1}, batch {self.batch + 1}"
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_duration(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _are_tables(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, dict) for each in value)
+
+
+# what a file must hold for each field of a state, the arrays apart
+FITTING: dict[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("phase", "epoch", "batch"), _is_count),
+    **dict.fromkeys(("seconds", "epoch_seconds", "reused_seconds"), _is_duration),
+    **dict.fromkeys(("rows", "callbacks"), _are_tables),
+    "stopped": lambda value: isinstance(value, bool),
+    "features": lambda value: isinstance(value, list) and all(isinstance(each, str) for each in value),
+    "returned": lambda value: isinstance(value, str),
+    "chosen": lambda value: isinstance(value, dict),
+}
 
 
 class Checkpoints:
@@ -154,8 +179,11 @@ class Checkpoints:
         if not self.path.exists():
             return None
         meta, arrays = _read(self.path, with_arrays=True)
-        names = set(TrainingState.__dataclass_fields__) - {"arrays"}
-        return TrainingState(arrays=arrays, **{name: meta[name] for name in names if name in meta})
+        known = {name: meta[name] for name in FITTING if name in meta}
+        for name, value in known.items():
+            if not FITTING[name](value):
+                raise _unreadable(self.path, f"its '{name}' is {value!r:.60}")
+        return TrainingState(arrays=arrays, **known)
 
     def remove(self) -> None:
         """Delete the checkpoint, and what a killed process left of one."""
@@ -216,7 +244,11 @@ def _read(path: Path, *, with_arrays: bool) -> tuple[dict[str, Any], dict[str, n
     except Exception as error:
         # zipfile, zlib, json and the array header each raise kinds of their own on damaged bytes
         raise _unreadable(path, str(error)) from error
-    if not isinstance(meta, dict) or (meta.get("kind"), meta.get("format")) != (KIND, FORMAT):
+    if (
+        not isinstance(meta, dict)
+        or not isinstance(meta.get("settings"), dict)
+        or (meta.get("kind"), meta.get("format")) != (KIND, FORMAT)
+    ):
         raise _unreadable(path, f"it is no '{KIND}' of format {FORMAT}")
     return meta, arrays
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from transferzoo.data.batches import Batches
 from transferzoo.data.dataset import Dataset
-from transferzoo.errors import DivergedError
+from transferzoo.errors import DivergedError, RecordError
 from transferzoo.features.extract import frozen_features, split_at_features
 from transferzoo.features.store import FeatureStore
 from transferzoo.ground.progress import Progress
@@ -43,6 +43,7 @@ from transferzoo.training.plan import (
     validation_batches,
 )
 from transferzoo.training.returning import choose_weights, origin_of, refuse_divergence
+from transferzoo.training.traces import traces_freed
 from transferzoo.training.training_model import TrainingModel, compile_for, set_momentum, training_model
 from transferzoo.training.user_callbacks import RATE_CALLBACKS, UserCallbacks, check_callbacks
 
@@ -130,8 +131,16 @@ def train(
     callbacks = check_callbacks(callbacks, plans[-1].phase)
     start = checkpoints.load() if checkpoints is not None else None
     if start is not None:
+        if start.phase > len(plans) or (
+            start.phase < len(plans) and start.epoch > plans[start.phase].phase.epochs and not start.chosen
+        ):
+            raise RecordError(
+                f"The checkpoint does not fit the recipe: it is at {start.where()}, and there are "
+                f"{len(plans)} phases. Delete it, and the run begins anew.",
+                argument="out",
+            )
         logger.info("going on from %s", start.where())
-        restore_model(model, start.arrays)
+        restore_model(model, start.arrays, whole=True)
     start = start or TrainingState()
     run = _Run(
         model=model,
@@ -150,7 +159,8 @@ def train(
         returned=start.returned,
         rows=[dict(row) for row in start.rows],
     )
-    with checkpoints.interruptible() if checkpoints is not None else contextlib.nullcontext():
+    waiting = checkpoints.interruptible() if checkpoints is not None else contextlib.nullcontext()
+    with waiting, traces_freed():
         for number, step in enumerate(plans[start.phase :], start.phase):
             run.before = plans[number - 1].phase.name if number else None
             within = number == start.phase and (start.epoch or start.batch)

@@ -7,6 +7,7 @@ import errno
 import fnmatch
 import glob
 import hashlib
+import json
 import os
 import shutil
 import tempfile
@@ -93,6 +94,14 @@ def output_failed(folder: Path, error: OSError) -> OutputError:
         argument="out",
         value=str(folder),
     )
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds; ValueError where it holds none, or is nested without end."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 @contextlib.contextmanager

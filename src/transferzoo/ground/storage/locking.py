@@ -9,9 +9,12 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transferzoo.errors import OutputExistsError
+
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 logger = logging.getLogger("transferzoo")
 
@@ -38,10 +41,9 @@ def folder_held(folder: Path, identity: str) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / LOCK)
     try:
-        lock.acquire(timeout=0)
+        _acquire(lock, folder, timeout=0)
     except Timeout:
         holder = _read(folder)
         who = f"process {holder.get('process', 'unknown')} on {holder.get('machine', 'an unknown machine')}"
@@ -53,7 +55,7 @@ def folder_held(folder: Path, identity: str) -> Iterator[None]:
                 value=str(folder),
             ) from None
         logger.warning("'%s' is in use: %s makes this very run; waiting for it", folder, who)
-        lock.acquire()
+        _acquire(lock, folder, timeout=-1)
     try:
         note = {"process": os.getpid(), "machine": socket.gethostname(), "identity": identity}
         (folder / HOLDER).write_text(json.dumps(note), encoding="utf-8")
@@ -66,6 +68,17 @@ def folder_held(folder: Path, identity: str) -> Iterator[None]:
         lock.release()
         with contextlib.suppress(OSError):
             folder.rmdir()
+
+
+def _acquire(lock: FileLock, folder: Path, *, timeout: float) -> None:
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=timeout)
+            return
+        except FileNotFoundError:
+            # who held it has just removed the folder, as it was empty
+            continue
 
 
 def _read(folder: Path) -> dict[str, Any]:
