@@ -413,6 +413,78 @@ def test_numpys_numbers_are_numbers(tiny):
     assert model.output_shape == (None, 4)
 
 
+def test_photos_that_do_not_fit_into_memory_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    import psutil
+    from PIL import Image
+
+    for kind in ("cat", "dog"):
+        (tmp_path / kind).mkdir()
+        for number in range(10):
+            Image.new("RGB", (20, 20), (number, 0, 0)).save(tmp_path / kind / f"{number}.png")
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 10_000})())
+    with pytest.raises(InvalidInputError, match=r"20 of 20×20 pixels.*Pass image_size=9"):
+        tz.from_directory(tmp_path)
+
+
+def test_two_threads_do_not_draw_from_each_others_seeds(tiny):
+    alone = tz.build(tiny, 4, weights=None, seed=5).get_weights()
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(tz.build(tiny, 4, weights=None, seed=5).get_weights()))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert all(np.array_equal(a, b) for each in found for a, b in zip(alone, each, strict=True))
+
+
+def test_a_feature_entry_of_nonsense_is_passed_over(tmp_path):
+    store = tz.FeatureStore(tmp_path)
+    for number, text in enumerate(["[" * 100_000, '{"shape": 5}', "5", '{"key": [], "description": 5}']):
+        folder = tmp_path / f"{number:064x}"
+        folder.mkdir()
+        (folder / "entry.json").write_text(text)
+    os.mkfifo(tmp_path / f"{0:064x}" / "features.npy")
+    assert store.entries() == []
+
+
+def test_the_command_line_works_where_only_ascii_can_be_shown(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "transferzoo", "info", "mobilenet"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        cwd=tmp_path,
+    )
+    assert (done.returncode, b"Error" in done.stderr) == (0, False)
+
+
+def test_an_error_of_a_callback_says_that_it_is_the_callbacks(fit):
+    import keras
+
+    class Mine(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine") as caught:
+        fit(None, callbacks=[Mine()])
+    assert caught.value.__notes__ == ["It was raised in on_epoch_end of your callback Mine."]
+
+
+@pytest.mark.parametrize("changes", [{"url": 5}, {"hash": "abc"}, {"hash": 5}, {"licence": None}])
+def test_a_weights_record_checks_itself(changes):
+    fields = {"name": "w", "url": "u", "hash": None, "trained_on": "t", "licence": "l", "source": "s"}
+    with pytest.raises(InvalidInputError):
+        tz.Weights(**{**fields, **changes})
+
+
+@pytest.mark.parametrize("results", [5, "runs", [5], {1}])
+def test_a_study_checks_itself(results):
+    with pytest.raises(InvalidInputError):
+        tz.Study(results=results)
+
+
 def failing(*_, **__):
     raise KeyError("what the user wrote")
 

@@ -162,7 +162,8 @@ def plan_run(
         keep_features=keep_features,
         minutes=minutes,
     )
-    if run.out is not None:
+    # a finished run may be read where nothing can be written
+    if run.out is not None and not run.finished():
         run.refuse_other_run()
         check_writable("out", run.out)
     return run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pkgutil
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,6 +89,15 @@ class Weights:
     trained_on: str
     licence: str
     source: str
+
+    def __post_init__(self) -> None:
+        for field_name in ("name", "url", "trained_on", "licence", "source"):
+            if not isinstance(getattr(self, field_name), str):
+                raise invalid(field_name, "text", getattr(self, field_name))
+        if self.hash is not None and not (
+            isinstance(self.hash, str) and re.fullmatch(r"(md5|sha256):[0-9a-fA-F]+", self.hash)
+        ):
+            raise invalid("hash", "'md5:…' or 'sha256:…' with hexadecimal digits, or None", self.hash)
 
     @property
     def file(self) -> str:

@@ -139,7 +139,8 @@ def load_weights(network: Any, path: Path, backbone: Backbone) -> None:
             network.load_weights(path)
         if said:
             raise ValueError(str(said[0].message))
-    except (ValueError, KeyError, OSError, TypeError, AttributeError, IndexError) as error:
+    # h5py raises RuntimeError on some damaged files
+    except (ValueError, KeyError, OSError, TypeError, AttributeError, IndexError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise WeightsError(
             f"The weights file '{path.name}' does not fit '{backbone.name}'. "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import signal
 import sys
 
@@ -24,6 +25,10 @@ def main() -> None:
     0: done. 1: it failed underway. 2: the call was wrong, and nothing was done. 130: interrupted. 143: told
     to end by SIGTERM, 129 by SIGHUP.
     """
+    for stream in (sys.stdout, sys.stderr):
+        # a terminal that knows no "×" must not end a run of an hour
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     for number in TERMINATIONS:
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, terminate)

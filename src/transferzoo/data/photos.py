@@ -23,6 +23,7 @@ from transferzoo.data.reading import (
 from transferzoo.data.splits import check_share, split_sizes
 from transferzoo.errors import invalid
 from transferzoo.ground.arguments import check_seed
+from transferzoo.ground.metrics import bytes_in_words
 
 logger = logging.getLogger("transferzoo")
 
@@ -66,6 +67,21 @@ class PhotoOptions:
         return record
 
 
+def _refuse_too_many(count: int, size: tuple[int, int], argument: str) -> None:
+    """Raise where images would not fit into memory, before minutes of decoding."""
+    import psutil
+
+    needed, free = count * size[0] * size[1] * 3, psutil.virtual_memory().available
+    if needed > free:
+        fitting = int((free / 2 / (3 * count)) ** 0.5)
+        raise invalid(
+            argument,
+            f"images that fit into memory, of which {bytes_in_words(free)} are free",
+            f"{count:,} of {size[0]}×{size[1]} pixels, {bytes_in_words(needed)}",
+            remedy=f"Pass image_size={max(fitting, 1)}, or take fewer images.",
+        )
+
+
 def dataset_from_files(
     files: Mapping[str, Sequence[Path]],
     labels: Mapping[str, np.ndarray],
@@ -104,6 +120,7 @@ def dataset_from_files(
     every = [path for paths in files.values() for path in paths]
     size = common_size(every) if options.image_size is None else check_size(options.image_size)
     reading = Reading(size=size, resize=options.resize, background=check_background(options.background))
+    _refuse_too_many(len(every), size, argument)
     read = read_files(every, reading, on_error=options.on_error, argument=argument)
     counts = dict(left_out)
     if read.broken:

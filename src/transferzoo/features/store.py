@@ -23,8 +23,8 @@ import filelock
 import numpy as np
 
 from transferzoo.errors import invalid
-from transferzoo.ground.arguments import check_count
-from transferzoo.ground.storage.files import cache_folder, check_path, folder_written_beside
+from transferzoo.ground.arguments import check_count, finite
+from transferzoo.ground.storage.files import cache_folder, check_path, folder_written_beside, read_json
 from transferzoo.version import __version__
 
 logger = logging.getLogger("transferzoo.features.store")
@@ -164,6 +164,8 @@ class FeatureStore:
             Read-only, and mapped from disk.
         """
         dtype = np.dtype(dtype)
+        if dtype.hasobject:
+            raise invalid("dtype", "numbers; objects would be written as their addresses", str(dtype))
         shape = tuple(int(n) for n in shape)
         name = key_digest(key)[:32]
         size = int(np.prod(shape)) * dtype.itemsize
@@ -197,7 +199,7 @@ class FeatureStore:
         """
         found = []
         for folder in self._folders():
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, OverflowError):
                 found.append(_entry(folder))
         return sorted(found, key=lambda entry: entry.last_used, reverse=True)
 
@@ -214,7 +216,7 @@ class FeatureStore:
         int
             Bytes freed.
         """
-        if older_than_days is not None and not older_than_days >= 0:
+        if older_than_days is not None and (finite(older_than_days) is None or older_than_days < 0):
             raise invalid("older_than_days", "a number of days, 0 or more", older_than_days)
         if not self.folder.is_dir():
             return 0
@@ -238,7 +240,10 @@ class FeatureStore:
         """Return a whole entry's array, or None; damaged ones are removed only by who holds the lock."""
         folder = self.folder / name
         try:
-            record = json.loads((folder / ENTRY).read_text(encoding="utf-8"))
+            # a pipe in its place would be waited for without end
+            if not all((folder / file).is_file() for file in (ENTRY, FEATURES)):
+                raise FileNotFoundError
+            record = read_json(folder / ENTRY)
             array = np.load(folder / FEATURES, mmap_mode="r", allow_pickle=False)
             whole = (folder / FEATURES).stat().st_size == array.offset + array.nbytes
             if not whole or (array.shape, array.dtype) != (shape, dtype) or record["key"] != _plain(key):
@@ -422,17 +427,21 @@ def _plain(key: Mapping[str, Any]) -> Any:
 
 
 def _entry(folder: Path) -> FeatureEntry:
-    record = json.loads((folder / ENTRY).read_text(encoding="utf-8"))
+    if not (folder / ENTRY).is_file():
+        raise ValueError("it is no file")
+    record = read_json(folder / ENTRY)
+    if not all(isinstance(record[name], Mapping) for name in ("description", "key", "versions")):
+        raise TypeError("its tables are none")
     return FeatureEntry(
         folder=folder,
         description=record["description"],
         key=record["key"],
-        shape=tuple(record["shape"]),
-        dtype=record["dtype"],
+        shape=tuple(map(int, record["shape"])),
+        dtype=str(record["dtype"]),
         size_bytes=_size(folder),
         made=datetime.datetime.fromisoformat(record["made"]),
         last_used=datetime.datetime.fromtimestamp(_last_used(folder), datetime.UTC),
-        seconds=record["seconds"],
+        seconds=float(record["seconds"]),
         versions=record["versions"],
     )
 

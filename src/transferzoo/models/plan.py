@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import random
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from transferzoo.models.options import BuildOptions, choose_image_size
 
 BACKBONE = "backbone"
 HEAD = "head"
+_seeding = threading.RLock()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,11 +203,15 @@ def build_head(
 
 @contextlib.contextmanager
 def seeded(seed: int | None) -> Iterator[None]:
-    """Seed Keras for the block; Python's and NumPy's own generators are put back afterwards."""
+    """Seed Keras for the block; Python's and NumPy's own generators are put back afterwards.
+
+    The generators belong to the process, so a block in another thread waits: two at once would draw from one
+    another's, and neither could be repeated.
+    """
     if seed is None:
         yield
         return
-    with generators_kept():
+    with _seeding, generators_kept():
         keras.utils.set_random_seed(check_seed(seed))
         yield
 

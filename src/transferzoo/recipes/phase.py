@@ -130,6 +130,8 @@ class Phase:
     strengths: tuple[float, ...] = STRENGTHS
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name.strip():
+            raise invalid("name", "a name that is not empty", self.name)
         object.__setattr__(self, "nesterov", check_flag("nesterov", self.nesterov))
         check_count("epochs", self.epochs, 1)
         check_count("batch_size", self.batch_size, 1)

@@ -446,7 +446,8 @@ def _history(history: Mapping[str, Any]) -> dict[str, list[Any]]:
     lengths = {key: len(values) for key, values in lists.items()}
     if len(set(lengths.values())) > 1 or "epoch" in lists:
         raise invalid("history", "lists of one length, one entry for each epoch, none named 'epoch'", lengths)
-    return lists
+    # as they are read back
+    return {key: lists[key] for key in sorted(lists, key=lambda key: key != "phase")}
 
 
 def _entry(key: str, value: Any) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 
 from transferzoo import statistics
 from transferzoo.errors import InvalidInputError, RecordError, invalid, unknown_name
+from transferzoo.ground.arguments import check_sequence
 from transferzoo.ground.metrics import readable
 from transferzoo.ground.storage.files import check_path
 from transferzoo.results.folder import is_run, read_settings
@@ -66,8 +67,12 @@ class Study:
     folder: Path | None = field(default=None)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "results", tuple(self.results))
-        object.__setattr__(self, "failures", tuple(self.failures))
+        for name, kind in (("results", Result), ("failures", Failure)):
+            accepted = f"{kind.__name__} records"
+            entries = check_sequence(name, accepted, getattr(self, name))
+            if not all(isinstance(entry, kind) for entry in entries):
+                raise invalid(name, accepted, entries)
+            object.__setattr__(self, name, entries)
 
     @cached_property
     def _models(self) -> dict[str, tuple[Result, ...]]:

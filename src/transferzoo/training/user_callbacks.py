@@ -159,10 +159,12 @@ class UserCallbacks(keras.callbacks.Callback):
                 for callback in self._callbacks:
                     try:
                         getattr(callback, hook)(*args, **kwargs)
-                    except (TypeError, ValueError) as error:
-                        if "LearningRateSchedule" not in str(
-                            error
-                        ) and "learning rate is not settable" not in str(error):
+                    except Exception as error:
+                        known = ("LearningRateSchedule", "learning rate is not settable")
+                        if not any(words in str(error) for words in known):
+                            error.add_note(
+                                f"It was raised in {hook} of your callback {type(callback).__name__}."
+                            )
                             raise
                         raise InvalidInputError(
                             f"The callback {type(callback).__name__} set the learning rate, and so does this "
