@@ -222,6 +222,7 @@ def test_minutes_are_part_of_what_a_run_is(tiny, tiny_digits, tmp_path):
         tz.fit_and_evaluate(tiny, tiny_digits, minutes=1, **given)
 
 
+@pytest.mark.slow
 def test_a_study_says_how_long_each_run_was_given(tiny, tiny_digits):
     study = tz.compare(
         {"a": tiny, "b": {"model": tiny, "head": "mlp"}}, tiny_digits, weights=None, minutes=1e-4, lint=False
@@ -230,6 +231,7 @@ def test_a_study_says_how_long_each_run_was_given(tiny, tiny_digits):
     assert all(run.provenance["chosen"]["epochs"] == 1 for run in study.results)
 
 
+@pytest.mark.slow
 def test_models_of_a_study_may_be_given_other_minutes_and_it_says_so(tiny, tiny_digits):
     study = tz.compare(
         {"a": tiny, "b": {"model": tiny, "minutes": 2e-4}}, tiny_digits, weights=None, minutes=1e-4

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from transferzoo.errors import RecordError
 from transferzoo.training.callbacks import (
     EpochRecord,
     KeepBest,
@@ -137,7 +138,7 @@ def test_a_callback_without_such_a_state_is_left_alone():
 
 
 def test_states_of_other_callbacks_are_refused():
-    with pytest.raises(ValueError, match="zip"):
+    with pytest.raises(RecordError, match="1 callbacks for"):
         recall(watching(), [{}], [])
 
 

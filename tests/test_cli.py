@@ -544,3 +544,10 @@ def test_a_name_goes_before_a_folder_and_that_is_said(run, tiny, photos, monkeyp
     assert "--dataset ./digits for the folder" in caplog.text
     code, _, _ = run("fit", tiny, "-d", "./digits", "--skip-unreadable", *QUICK)
     assert code == 0
+
+
+@pytest.mark.parametrize("arguments", [[], ["cache"]])
+def test_a_command_without_arguments_shows_its_help_and_no_more(run, arguments):
+    code, out, err = run(*arguments)
+    assert (code, err) == (2, "")
+    assert "Usage: transferzoo" in out

@@ -87,12 +87,16 @@ def test_old_half_written_files_are_deleted_and_new_ones_left(tmp_path):
 
 TERMINATED = textwrap.dedent(
     """
+    import signal
     import sys
     import transferzoo as tz
     from transferzoo.training import checkpoints
     sys.path.insert(0, {tests!r})
     from conftest import make_tiny
 
+    # tests that were started with nohup ignore it
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     checkpoints.INTERVAL = 0.0
     save = checkpoints.Checkpoints.save
 

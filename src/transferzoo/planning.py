@@ -15,7 +15,13 @@ from transferzoo.backbones.catalog import BACKBONES
 from transferzoo.backbones.weights import available_weights
 from transferzoo.data.catalog import resolve_data
 from transferzoo.data.dataset import Dataset
-from transferzoo.errors import InvalidInputError, OutputExistsError, UnknownOptionError, unknown_option
+from transferzoo.errors import (
+    InvalidInputError,
+    OutputExistsError,
+    UnknownOptionError,
+    invalid,
+    unknown_option,
+)
 from transferzoo.ground.arguments import check_seed
 from transferzoo.ground.progress import Progress
 from transferzoo.ground.storage.files import check_path, check_writable, refuse_full_folder
@@ -109,6 +115,9 @@ def plan_run(
     """Check a call and decide everything, before anything slow starts; downloads a dataset at most."""
     seed = check_seed(seed)
     folder = None if out is None else check_path("out", out, "a folder, as text or a Path")
+    if not isinstance(model, str | keras.Model):
+        remedy = "keras.models.load_model reads a saved one." if isinstance(model, Path) else ""
+        raise invalid("model", "a backbone's name or a keras.Model", model, remedy=remedy)
     given_recipe, resolved = recipe, resolve_recipe(recipe)
     for option in options:
         if option not in BUILD_OPTIONS and option not in RECIPE_OPTIONS:

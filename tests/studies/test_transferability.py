@@ -105,6 +105,7 @@ def test_the_same_call_gives_the_same_ranking(tiny, tiny_digits, ranking):
     assert untimed(rank(sized(tiny), tiny_digits, weights=None, cache=False)) == untimed(ranking)
 
 
+@pytest.mark.slow
 def test_an_image_size_that_shows_less_is_told_apart():
     data = tz.load_dataset("digits").subset(train=300)
     sizes = {"large": 96, "small": 32}

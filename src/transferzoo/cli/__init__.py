@@ -66,6 +66,8 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         if format_message is not None:
             context = getattr(error, "ctx", None)
             command = context.command_path if context is not None else "transferzoo"
+            if not format_message().strip():
+                return 2  # a command without arguments: its help was shown
             return _complain(f"{format_message()} See: {command} --help".replace("\n", " "), 2)
         reason = " ".join(str(error).split())[:300]
         return _complain(f"{type(error).__name__}: {reason} (--debug shows where)", 1)

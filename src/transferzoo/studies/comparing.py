@@ -134,8 +134,6 @@ def compare(
     folder = None if out is None else check_path("out", out, "a folder, as text or a Path")
     if folder is not None and folder.exists() and not folder.is_dir():
         raise invalid("out", "a folder", str(folder))
-    if folder is not None:
-        check_writable("out", folder)
     for entry in entries:
         if not isinstance(entry.model, str) and (len(numbers) > 1 or jobs != 1):
             raise InvalidInputError(
@@ -147,6 +145,8 @@ def compare(
     _refuse_shared_layers(entries)
     data = resolve_data(data, seed=seed, progress=progress)
     rounds = [_planned(entries, data, number, folder, cache) for number in numbers]
+    if folder is not None and not all(run.finished() for planned in rounds for run in planned):
+        check_writable("out", folder)
     listed = check_callbacks(callbacks)
     for run in rounds[0]:
         check_callbacks(listed, run.recipe.phases[-1])
