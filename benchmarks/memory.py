@@ -11,6 +11,7 @@ The goal: from the fifth run on, less than a megabyte a run. The first few fill 
 
 import gc
 import statistics
+import sys
 
 import psutil
 from reporting import machine, parser, table, write_json
@@ -69,7 +70,10 @@ def main():
 
     print(f"{machine()}; {options.backbone}, random weights, 100 digits, one epoch", flush=True)
     data = tz.load_dataset("digits").subset(train=100, validation=50, test=50)
-    found = list((alone if options.alone else ours)(options, data))
+    found = []
+    for megabytes in (alone if options.alone else ours)(options, data):
+        found.append(megabytes)
+        print(f"run {len(found)}: {megabytes:,.0f} MB", file=sys.stderr, flush=True)
     first = min(SETTLED, len(found)) - 1
     growth = (found[-1] - found[first]) / max(1, len(found) - 1 - first)
     rows = [[f"{number + 1}", f"{found[number]:,.0f}"] for number in sorted({0, first, len(found) - 1})]
