@@ -153,6 +153,7 @@ def build(
 
     Examples
     --------
+    >>> import numpy as np
     >>> model = build("mobilenet_025", 10, weights=None)
     >>> model.predict(np.zeros((2, 32, 32, 3), "uint8"), verbose=0).shape
     (2, 10)
