@@ -22,9 +22,9 @@ def test_a_linear_probe_is_as_good_as_a_tuned_logistic_regression(backbone, leas
     assert result.accuracy > least
 
 
-def test_the_default_recipe_beats_frozen_features_in_a_few_epochs():
-    data = photos()
-    result = tz.fit_and_evaluate("mobilenet", data, epochs=3)
+def test_the_default_recipe_beats_frozen_features_in_two_epochs():
+    data = photos().subset(train=2000, validation=400, test=1000, seed=0)
+    result = tz.fit_and_evaluate("mobilenet", data, epochs=2)
     print(f"\n{result}")
-    assert result.accuracy > 0.74
+    assert result.accuracy > 0.75
     assert len(result.y_prob) == len(data.y_test)

@@ -93,7 +93,7 @@ KINDS = {
     "callbacks": "callbacks",
     "data": "data",
     "model": "model",
-    "record": "recipe augmentation plateau",
+    "record": "recipe augmentation plateau reading",
     "mapping": "arguments build",
     "names": "backbones models paths phases known_faults faults stems",
     "axes": "ax",
@@ -178,6 +178,7 @@ def calls(data):
         "list_heads": {},
         "list_recipes": {},
         "load_dataset": {"name": "digits"},
+        "load_model": {"path": "no such file"},
         "plots.accuracy_against_cost": {"rows": [RECORDS]},
         "plots.comparison": {"rows": [RECORDS]},
         "plots.confusion_matrix": {"y_true": TRUE, "y_pred": TRUE},
@@ -213,7 +214,7 @@ NAMES = """
     evaluation.confusion evaluation.per_class evaluation.predicted_classes extract_features
     find_learning_rate fit_and_evaluate from_arrays from_batches from_directory from_table
     heads.Dense heads.Dropout heads.Normalize heads.Pool lint list_backbones list_datasets
-    list_heads list_recipes load_dataset plots.accuracy_against_cost plots.comparison
+    list_heads list_recipes load_dataset load_model plots.accuracy_against_cost plots.comparison
     plots.confusion_matrix plots.flips plots.history plots.image_grid rank read_images
     register_backbone register_dataset register_head register_recipe statistics.accuracy_interval
     statistics.difference statistics.holm statistics.mcnemar statistics.paired_bootstrap
@@ -250,7 +251,18 @@ FREE = {
 }
 # what is checked by hand below, or is no call: errors, records that only the library makes, and looking up
 ELSEWHERE = {
-    *("Finding", "Head", "Ranking", "RateCurve", "Result", "Study", "TransferZooError", "Weights"),
+    *(
+        "Finding",
+        "Head",
+        "Prediction",
+        "Predictor",
+        "Ranking",
+        "RateCurve",
+        "Result",
+        "Study",
+        "TransferZooError",
+        "Weights",
+    ),
     *("backbone_info", "dataset_info", "head_info", "recipe_info", "diff"),
 }
 

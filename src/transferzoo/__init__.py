@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from transferzoo.recipes.phase import Phase, Plateau
     from transferzoo.recipes.recipe import Recipe
     from transferzoo.results.differences import diff
+    from transferzoo.results.predictor import Prediction, Predictor, load_model
     from transferzoo.results.result import Result
     from transferzoo.results.verification import verify
     from transferzoo.runs import fit_and_evaluate
@@ -48,12 +49,14 @@ if TYPE_CHECKING:
 _ROOMS = {
     "Augmentation": "data.augmentation",
     "Backbone": "backbones.backbone",
+    "Predictor": "results.predictor",
     "Dataset": "data.dataset",
     "FeatureStore": "features.store",
     "Finding": "linting.findings",
     "Head": "heads",
     "Phase": "recipes.phase",
     "Plateau": "recipes.phase",
+    "Prediction": "results.predictor",
     "Preprocessing": "backbones.backbone",
     "Ranking": "studies.ranking",
     "RateCurve": "rate_finder",
@@ -83,6 +86,7 @@ _ROOMS = {
     "list_heads": "heads",
     "list_recipes": "recipes.catalog",
     "load_dataset": "data.catalog",
+    "load_model": "results.predictor",
     "rank": "studies.transferability",
     "read_images": "data.reading",
     "recipe_info": "recipes.catalog",
@@ -103,6 +107,8 @@ __all__ = [
     "Head",
     "Phase",
     "Plateau",
+    "Prediction",
+    "Predictor",
     "Preprocessing",
     "Ranking",
     "RateCurve",
@@ -137,6 +143,7 @@ __all__ = [
     "list_heads",
     "list_recipes",
     "load_dataset",
+    "load_model",
     "plots",
     "rank",
     "read_images",

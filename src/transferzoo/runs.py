@@ -13,7 +13,6 @@ from typing import Any
 
 import keras
 import numpy as np
-from scipy.special import softmax
 
 from transferzoo.costs.measure import PeakMemory, measure_costs
 from transferzoo.data.dataset import Dataset
@@ -28,11 +27,12 @@ from transferzoo.ground.storage.locking import folder_held
 from transferzoo.linting.checks import findings_for, log_findings
 from transferzoo.models.construct import construct, model_digest, model_settings
 from transferzoo.models.plan import seeded
-from transferzoo.models.prediction import gives_probabilities, predict
+from transferzoo.models.prediction import predict_probabilities
 from transferzoo.planning import RunPlan, plan_run
 from transferzoo.recipes.recipe import Recipe
 from transferzoo.results.folder import sweep_leftovers
 from transferzoo.results.identity import settings_hash
+from transferzoo.results.predictor import images_record
 from transferzoo.results.result import Result
 from transferzoo.training.budget import Budget
 from transferzoo.training.checkpoints import Checkpoints
@@ -250,8 +250,8 @@ def _judged(
 ) -> Result:
     """Test a trained model, measure what it costs, and put all of it on record."""
     data = run.data
-    y_prob = _probabilities(model, data.x_test, progress)
-    validation_prob = _probabilities(model, data.x_validation, progress)
+    y_prob = predict_probabilities(model, data.x_test, progress=progress)
+    validation_prob = predict_probabilities(model, data.x_validation, progress=progress)
     clock.lap("predict")
     logger.info("%s: %s is returned", run.name, trained.returned)
     _warn_of_the_end(run.name, trained.history, data.y_validation, validation_prob)
@@ -299,6 +299,7 @@ def _judged(
             "hashes": hashes,
             "durations": durations,
             "left_out": dict(data.left_out),
+            "images": images_record(data.input_shape, data.reading),
             "returned": trained.returned,
             **({"chosen": dict(trained.chosen)} if trained.chosen else {}),
             "started": started.isoformat(timespec="seconds"),
@@ -354,8 +355,3 @@ class _Clock:
     def lap(self, name: str) -> None:
         now = time.perf_counter()
         self.seconds[name], self._last = now - self._last, now
-
-
-def _probabilities(model: keras.Model, images: np.ndarray, progress: Progress) -> np.ndarray:
-    outputs = predict(model, images, progress=progress)
-    return (outputs if gives_probabilities(model, images) else softmax(outputs, axis=1)).astype("float32")

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 
 import transferzoo as tz
-from transferzoo.data.reading import common_size, is_image, read_images
+from transferzoo.data.photos import common_size
+from transferzoo.data.reading import is_image, read_images
 from transferzoo.errors import InvalidInputError
 
 

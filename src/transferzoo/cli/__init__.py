@@ -8,13 +8,24 @@ import sys
 
 import typer
 
-from transferzoo.cli import checking, info, ranking, records, studies, training
+from transferzoo.cli import checking, info, predicting, ranking, records, studies, training
 from transferzoo.cli.app import app
 from transferzoo.cli.options import StoppedError
 from transferzoo.errors import DivergedError, DownloadError, OutputError, RecordError, TransferZooError
 from transferzoo.ground.interrupts import TERMINATIONS, Terminated, terminate
 
-__all__ = ["app", "checking", "info", "main", "ranking", "records", "run", "studies", "training"]
+__all__ = [
+    "app",
+    "checking",
+    "info",
+    "main",
+    "predicting",
+    "ranking",
+    "records",
+    "run",
+    "studies",
+    "training",
+]
 
 INTERRUPTED = 130
 

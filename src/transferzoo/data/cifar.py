@@ -13,7 +13,8 @@ import numpy as np
 from transferzoo.data.batchfile import SIDE, damaged, read_batch
 from transferzoo.data.dataset import Dataset, from_arrays
 from transferzoo.data.folder import check_class_names, list_images
-from transferzoo.data.reading import read_images, tally_sizes
+from transferzoo.data.photos import tally_sizes
+from transferzoo.data.reading import read_images
 from transferzoo.data.splits import check_share
 from transferzoo.errors import InvalidInputError, invalid, listing
 from transferzoo.ground.arguments import check_seed

@@ -18,6 +18,7 @@ from transferzoo.data.checking import (
     name_classes,
     number_labels,
 )
+from transferzoo.data.reading import Reading
 from transferzoo.data.splits import (
     SPLITS,
     check_share,
@@ -64,6 +65,9 @@ class Dataset:
     calls : tuple of dict
         The calls that made it, each as ``{function: arguments}``, for the record of a run. Empty where the
         images came as arrays.
+    reading : Reading, optional
+        How files became images, so that new photos can be read in the same way. None where the images came
+        as arrays.
 
     Raises
     ------
@@ -94,6 +98,7 @@ class Dataset:
     test_index: np.ndarray | None = None
     left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
     calls: tuple[Mapping[str, Any], ...] = ()
+    reading: Reading | None = None
 
     def __post_init__(self) -> None:
         how = "Build the dataset with from_arrays, which converts."
@@ -132,6 +137,8 @@ class Dataset:
         index.flags.writeable = False
         object.__setattr__(self, "test_index", index)
         object.__setattr__(self, "calls", tuple(self.calls))
+        if not isinstance(self.reading, Reading | None):
+            raise invalid("reading", "a Reading record or None", self.reading)
         object.__setattr__(self, "left_out", dict(self.left_out))
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,15 @@ import numpy as np
 
 from transferzoo.data.dataset import Dataset, from_arrays, left_out_text
 from transferzoo.data.reading import (
+    LARGEST_SIDE,
     Reading,
     check_background,
     check_on_error,
     check_resize,
     check_size,
-    common_size,
     read_files,
+    readable_formats,
+    strict_pillow,
 )
 from transferzoo.data.splits import check_share, split_sizes
 from transferzoo.errors import invalid
@@ -30,6 +33,8 @@ logger = logging.getLogger("transferzoo")
 UNREADABLE = "unreadable"
 # left out without any loss of images: said, but no warning
 HARMLESS = frozenset({"hidden", "not an image"})
+# so many images of one size settle the size of all
+SETTLES = 0.8
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -119,7 +124,8 @@ def dataset_from_files(
     )
     every = [path for paths in files.values() for path in paths]
     size = common_size(every) if options.image_size is None else check_size(options.image_size)
-    reading = Reading(size=size, resize=options.resize, background=check_background(options.background))
+    background = check_background(options.background)
+    reading = Reading(size=size, resize=options.resize, background=background)
     _refuse_too_many(len(every), size, argument)
     read = read_files(every, reading, on_error=options.on_error, argument=argument)
     counts = dict(left_out)
@@ -149,4 +155,45 @@ def dataset_from_files(
         source=source,
         flip_safe=options.flip_safe,
     )
-    return dataclasses.replace(data, left_out=counts)
+    return dataclasses.replace(data, left_out=counts, reading=reading)
+
+
+def common_size(files: Sequence[Path]) -> tuple[int, int]:
+    """Return the height and width that almost all images have, if small; 224×224 otherwise."""
+    tally = tally_sizes(files)
+    small = Counter({size: count for size, count in tally.items() if size is not None})
+    if small:
+        (size, count), total = small.most_common(1)[0], tally.total()
+        if count >= SETTLES * total:
+            if count < total:
+                logger.warning(
+                    "%d of %d images have another size than %d×%d, which most have, and are resized to it; "
+                    "image_size= sets another size",
+                    total - count,
+                    total,
+                    *size,
+                )
+            return size
+    return LARGEST_SIDE, LARGEST_SIDE
+
+
+def tally_sizes(files: Sequence[Path]) -> Counter[tuple[int, int] | None]:
+    """Count images by height and width as decoded; None for those with more than 224 pixels on a side."""
+    from PIL import Image, ImageOps
+
+    found: Counter[tuple[int, int] | None] = Counter()
+    with strict_pillow():
+        for path in files:
+            try:
+                with Image.open(path, formats=readable_formats()) as opened:
+                    if max(opened.size) > LARGEST_SIDE:
+                        found[None] += 1
+                        continue
+                    # a header does not tell what a TIFF's or an icon's size is in the end
+                    opened.load()
+                    width, height = ImageOps.exif_transpose(opened).size
+            except Exception:
+                # read_files meets it again, and names it with all others
+                continue
+            found[height, width] += 1
+    return found

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import logging
 import warnings
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +41,6 @@ NO_IMAGES = frozenset(
 # a crop that takes away more than this is worth a word, if more than a tenth of the images lose so much
 CROPPED = 0.25
 MANY = 0.1
-# so many images of one size settle the size of all
-SETTLES = 0.8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +60,15 @@ class Reading:
     resize: str = "crop"
     background: tuple[int, int, int] = (255, 255, 255)
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size", check_size(self.size))
+        check_resize(self.resize)
+        object.__setattr__(self, "background", check_background(self.background))
+
+    def record(self) -> dict[str, Any]:
+        """Return plain JSON types; `Reading(**record)` reads them back."""
+        return {"size": list(self.size), "resize": self.resize, "background": list(self.background)}
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Read:
@@ -71,6 +77,7 @@ class Read:
     images: np.ndarray
     kept: np.ndarray
     broken: tuple[tuple[Path, str], ...]
+    cropped: int = 0
 
 
 def read_images(
@@ -139,6 +146,24 @@ def read_images(
 
 def read_files(files: Sequence[Path], reading: Reading, *, on_error: str, argument: str) -> Read:
     """Read files into one array; `argument` names what they came from in an error."""
+    read = decode(files, reading)
+    if read.broken:
+        say_broken(read.broken, len(files), on_error, argument)
+    if not len(read.kept):
+        raise invalid(argument, "at least one image that can be read", f"{len(files)} that cannot")
+    if read.cropped > MANY * len(read.kept):
+        logger.warning(
+            "cropping to %d×%d cuts away more than a quarter of %d of %d images; resize='pad' keeps all of "
+            "each image, resize='stretch' too, in other proportions",
+            *reading.size,
+            read.cropped,
+            len(read.kept),
+        )
+    return read
+
+
+def decode(files: Sequence[Path], reading: Reading) -> Read:
+    """Return the images of files, and which of the files cannot be read; nothing is said of these."""
     height, width = reading.size
     x = np.empty((len(files), height, width, 3), np.uint8)
     kept: list[int] = []
@@ -152,81 +177,34 @@ def read_files(files: Sequence[Path], reading: Reading, *, on_error: str, argume
                 broken.append((file, _reason(error)))
                 continue
             cropped += reading.resize == "crop" and _lost(image.size, (width, height)) > CROPPED
-            x[len(kept)] = np.asarray(_resized(image, reading))
+            x[len(kept)] = np.asarray(fit_image(image, reading))
             kept.append(len(kept) + len(broken))
-    if broken:
-        _say_broken(broken, len(files), on_error, argument)
-    if not kept:
-        raise invalid(argument, "at least one image that can be read", f"{len(files)} that cannot")
-    if cropped > MANY * len(kept):
-        logger.warning(
-            "cropping to %d×%d cuts away more than a quarter of %d of %d images; resize='pad' keeps all of "
-            "each image, resize='stretch' too, in other proportions",
-            height,
-            width,
-            cropped,
-            len(kept),
-        )
     # every file read: no second copy
     images = x if len(kept) == len(files) else x[: len(kept)].copy()
-    return Read(images=images, kept=np.array(kept, np.int64), broken=tuple(broken))
+    return Read(images=images, kept=np.array(kept, np.int64), broken=tuple(broken), cropped=cropped)
 
 
 def open_upright(path: Path, background: tuple[int, int, int]) -> Image.Image:
     """Return a decoded image as RGB with 8 bits a channel, upright, without transparency."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     with Image.open(path, formats=readable_formats()) as opened:
-        opened.load()
-        image = ImageOps.exif_transpose(opened)
-        if image.mode in ("I", "F") or image.mode.startswith("I;"):
-            return Image.fromarray(_to_8_bits(np.asarray(image), image.mode, opened.format)).convert("RGB")
-        if image.has_transparency_data:
-            image = image.convert("RGBA")
-            ground = Image.new("RGBA", image.size, (*background, 255))
-            return Image.alpha_composite(ground, image).convert("RGB")
-        return image.convert("RGB")
+        return flattened(opened, background)
 
 
-def common_size(files: Sequence[Path]) -> tuple[int, int]:
-    """Return the height and width that almost all images have, if small; 224×224 otherwise."""
-    tally = tally_sizes(files)
-    small = Counter({size: count for size, count in tally.items() if size is not None})
-    if small:
-        (size, count), total = small.most_common(1)[0], tally.total()
-        if count >= SETTLES * total:
-            if count < total:
-                logger.warning(
-                    "%d of %d images have another size than %d×%d, which most have, and are resized to it; "
-                    "image_size= sets another size",
-                    total - count,
-                    total,
-                    *size,
-                )
-            return size
-    return LARGEST_SIDE, LARGEST_SIDE
-
-
-def tally_sizes(files: Sequence[Path]) -> Counter[tuple[int, int] | None]:
-    """Count images by height and width as decoded; None for those with more than 224 pixels on a side."""
+def flattened(opened: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    """Return an image as RGB with 8 bits a channel, upright, without transparency."""
     from PIL import Image, ImageOps
 
-    found: Counter[tuple[int, int] | None] = Counter()
-    with strict_pillow():
-        for path in files:
-            try:
-                with Image.open(path, formats=readable_formats()) as opened:
-                    if max(opened.size) > LARGEST_SIDE:
-                        found[None] += 1
-                        continue
-                    # a header does not tell what a TIFF's or an icon's size is in the end
-                    opened.load()
-                    width, height = ImageOps.exif_transpose(opened).size
-            except Exception:
-                # read_files meets it again, and names it with all others
-                continue
-            found[height, width] += 1
-    return found
+    opened.load()
+    image = ImageOps.exif_transpose(opened)
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        return Image.fromarray(_to_8_bits(np.asarray(image), image.mode, opened.format)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        ground = Image.new("RGBA", image.size, (*background, 255))
+        return Image.alpha_composite(ground, image).convert("RGB")
+    return image.convert("RGB")
 
 
 @functools.cache
@@ -345,7 +323,8 @@ def _to_8_bits(pixels: np.ndarray, mode: str, kind: str | None) -> np.ndarray:
     return np.rint(scaled).astype("uint8")
 
 
-def _resized(image: Image.Image, reading: Reading) -> Image.Image:
+def fit_image(image: Image.Image, reading: Reading) -> Image.Image:
+    """Return an image brought to the size of `reading`, in its way."""
     from PIL import Image, ImageOps
 
     height, width = reading.size
@@ -369,7 +348,8 @@ def _reason(error: Exception) -> str:
     return printable(" ".join(str(error).split())[:120]) or type(error).__name__
 
 
-def _say_broken(broken: Sequence[tuple[Path, str]], total: int, on_error: str, argument: str) -> None:
+def say_broken(broken: Sequence[tuple[Path, str]], total: int, on_error: str, argument: str) -> None:
+    """Raise for files that cannot be read, or warn, naming all of them."""
     lines = "".join(f"\n  {printable(path)} ({reason})" for path, reason in broken)
     if on_error == "skip":
         logger.warning("%d of %d images cannot be read and are left out:%s", len(broken), total, lines)

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
+from scipy.special import softmax
 
 from transferzoo.data.batches import Batches
 from transferzoo.ground.progress import Progress
@@ -29,6 +30,14 @@ def predict(
     batches = Batches(images, batch_size=batch_size, num_classes=0, as_float=needs_floats(model))
     with callback.shown():
         return np.asarray(model.predict(batches, verbose=0, callbacks=[callback]))
+
+
+def predict_probabilities(
+    model: keras.Model, images: np.ndarray, *, progress: Progress | None = None
+) -> np.ndarray:
+    """Return class probabilities, float32 ``(n, k)``, whether the model ends in logits or in a softmax."""
+    outputs = predict(model, images, progress=progress)
+    return (outputs if gives_probabilities(model, images) else softmax(outputs, axis=1)).astype("float32")
 
 
 def needs_floats(model: keras.Model) -> bool:

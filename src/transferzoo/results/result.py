@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shutil
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from transferzoo import plots
 from transferzoo.errors import RecordError, invalid
 from transferzoo.ground.arguments import check_array, check_mapping
+from transferzoo.ground.progress import Progress
 from transferzoo.ground.storage.files import check_path, folder_written_beside, refuse_full_folder
 from transferzoo.judging.prediction_checks import check_class_names, check_labels
 from transferzoo.results.folder import (
@@ -37,6 +39,13 @@ from transferzoo.results.folder import (
     write_history,
 )
 from transferzoo.results.identity import plain
+from transferzoo.results.predictor import (
+    Prediction,
+    Predictor,
+    confidence_of,
+    from_record,
+    images_record,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +70,7 @@ class Result:
             run.json            name, metrics, settings, costs, environment, provenance, class names
             history.csv         one line for each epoch
             predictions.npz     index, y_true and y_prob; validation_true and validation_prob
-            model.keras         the trained model; loads with Keras alone
+            model.keras         the trained model; loads with Keras alone, and with tz.load_model
 
     Attributes
     ----------
@@ -191,6 +200,62 @@ class Result:
         if self._model is None:
             object.__setattr__(self, "_model", self._read_model())
         return self._model
+
+    @property
+    def predictor(self) -> Predictor:
+        """The trained model with its class names and how photos are read for it; see `Predictor`.
+
+        Raises
+        ------
+        RecordError
+            If the run was kept without its model, or says nothing of its images.
+        """
+        return self._predictor(self.model)
+
+    def _predictor(self, model: Any) -> Predictor:
+        images = self.provenance.get("images")
+        if not isinstance(images, Mapping):
+            # a run that was put together by hand, or by an earlier version: the model knows its size
+            shape = getattr(model, "input_shape", None)
+            if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:]:
+                raise RecordError(f"Run '{self.name}' does not say what size its images have.")
+            images = images_record(shape[1:], None)
+        return from_record(
+            model,
+            {
+                **images,
+                "class_names": self.class_names,
+                "confidence": confidence_of(self.validation_prob),
+            },
+            f"Run '{self.name}'",
+        )
+
+    def predict(
+        self,
+        images: Any,
+        *,
+        top: int = 3,
+        reject: float | None = None,
+        on_error: str = "raise",
+        verbose: bool | str | Progress = "auto",
+    ) -> list[Prediction]:
+        """Name what is on new photos: a path, a folder, a list of paths, Pillow images, or an array.
+
+        Photos are read exactly as in training. For the arguments see :meth:`Predictor.predict`.
+
+        Returns
+        -------
+        list of Prediction
+            One for each image, in order, with class names and probabilities.
+
+        Raises
+        ------
+        InvalidInputError
+            If an argument does not fit, or a file cannot be read.
+        RecordError
+            If the run was kept without its model.
+        """
+        return self.predictor.predict(images, top=top, reject=reject, on_error=on_error, verbose=verbose)
 
     def _read_model(self) -> Any:
         if self.folder is None or not (self.folder / MODEL).is_file():
@@ -345,6 +410,9 @@ class Result:
         np.savez_compressed(part / PREDICTIONS, **arrays)
         if model and self._model is not None:
             self._model.save(part / MODEL)
+            # a model that does not tell its size is saved all the same
+            with contextlib.suppress(RecordError):
+                self._predictor(self._model).describe_into(part / MODEL)
         elif model and self.folder is not None and (self.folder / MODEL).is_file():
             shutil.copyfile(self.folder / MODEL, part / MODEL)
         run = sealed({**self._run(), "files": file_digests(part)})

@@ -20,6 +20,7 @@ from transferzoo.results.comparison_files import MARKDOWN, TABLE, check_study
 from transferzoo.results.discrepancies import TOLERANCE, Ledger, Rerun, Verification, one_line
 from transferzoo.results.folder import MODEL, PREDICTIONS, RUN
 from transferzoo.results.identity import identity_hash, plain, settings_hash
+from transferzoo.results.predictor import bytes_by_keras
 from transferzoo.results.saved_files import SavedRun, label_of
 
 if TYPE_CHECKING:
@@ -287,8 +288,7 @@ def _check_model(run: SavedRun, ledger: Ledger, *, count: bool, rerun: bool, dat
         if count or rerun:
             ledger.notes.append(f"{run.label}: no {MODEL} was kept, so it could not be looked at")
         return
-    if costs.get("file_bytes") is not None:
-        size = path.stat().st_size
+    if costs.get("file_bytes") is not None and (size := bytes_by_keras(path)) is not None:
         ledger.compare(run.label, "costs.file_bytes", costs["file_bytes"], size, share=FILE_TOLERANCE)
     if not count and not rerun:
         return
