@@ -184,6 +184,7 @@ def calls(data):
         "plots.confusion_matrix": {"y_true": TRUE, "y_pred": TRUE},
         "plots.flips": {"images": IMAGES, "y_true": TRUE, "predicted_a": TRUE, "predicted_b": TRUE[::-1]},
         "plots.history": {"history": {"loss": [1.0, 0.5]}},
+        "plots.mistakes": {"images": IMAGES, "y_true": TRUE, "y_prob": prob()},
         "plots.image_grid": {"images": IMAGES, "labels": TRUE},
         "rank": {"backbones": ["mobilenet_025"], "data": data, **QUIET},
         "read_images": {"paths": ["a.png"], "image_size": 8},
@@ -215,7 +216,7 @@ NAMES = """
     find_learning_rate fit_and_evaluate from_arrays from_batches from_directory from_table
     heads.Dense heads.Dropout heads.Normalize heads.Pool lint list_backbones list_datasets
     list_heads list_recipes load_dataset load_model plots.accuracy_against_cost plots.comparison
-    plots.confusion_matrix plots.flips plots.history plots.image_grid rank read_images
+    plots.confusion_matrix plots.flips plots.history plots.image_grid plots.mistakes rank read_images
     register_backbone register_dataset register_head register_recipe statistics.accuracy_interval
     statistics.difference statistics.holm statistics.mcnemar statistics.paired_bootstrap
     statistics.pareto_frontier statistics.wilson_interval studies.article verify

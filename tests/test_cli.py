@@ -196,10 +196,12 @@ def test_fit_leaves_run_and_plots_in_the_folder(run, digits, tiny, tmp_path):
     assert code == 0
     assert str(tmp_path / "run") in out
     assert {path.name for path in (tmp_path / "run").iterdir()} == {
+        "classification-report.txt",
         "confusion.png",
         "confusion_normalized.png",
         "history.csv",
         "history.png",
+        "mistakes.png",
         "model.keras",
         "predictions.npz",
         "run.json",

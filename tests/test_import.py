@@ -99,6 +99,7 @@ JUDGING = [
     "plots.scores",
     "results.identity",
     "results.folder",
+    "results.mistakes",
     "results.predictor",
     "results.result",
     "results.discrepancies",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -23,8 +23,10 @@ def console() -> Console:
 def table(*columns: str) -> Table:
     """Return an empty table; a column whose name begins with ">" is set to the right."""
     made = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        made.add_column(column.lstrip(">"), justify="right" if column[0] == ">" else "left", overflow="fold")
+    for number, column in enumerate(columns):
+        justify: Literal["left", "right"] = "right" if column[0] == ">" else "left"
+        # a name in two lines cannot be copied
+        made.add_column(column.lstrip(">"), justify=justify, overflow="fold", no_wrap=number == 0)
     return made
 
 
@@ -86,7 +88,8 @@ def show(study: Study) -> None:
     header, rows = study.table()
     made = Table(box=None, header_style="bold", pad_edge=False)
     for number, column in enumerate(header):
-        made.add_column(column, justify="right" if number else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if number else "left"
+        made.add_column(column, justify=justify, overflow="fold", no_wrap=number == 0)
     for row in rows:
         made.add_row(*row)
     console().print(made)
@@ -94,9 +97,11 @@ def show(study: Study) -> None:
         print(line)
 
 
-def save_run_plots(result: Any, folder: Path) -> None:
-    """Draw a run's curves and confusion matrices into its folder."""
+def save_run_plots(result: Any, folder: Path, data: Dataset | None = None) -> None:
+    """Draw a run's curves, confusion matrices and, with its dataset, mistakes; write its report."""
     from matplotlib.figure import Figure
+
+    from transferzoo import plots
 
     folder = folder.expanduser()
     figure = Figure(figsize=(10, 4), layout="constrained")
@@ -107,6 +112,14 @@ def save_run_plots(result: Any, folder: Path) -> None:
         figure = Figure(figsize=(size, size * 0.9), layout="constrained")
         result.plot_confusion_matrix(normalize=normalize, ax=figure.subplots())
         figure.savefig(folder / name, dpi=120)
+    confused = "\n".join(str(each) for each in result.most_confused())
+    report = f"{result.classification_report()}\nMost confused:\n{confused or 'none'}\n"
+    (folder / "classification-report.txt").write_text(report, encoding="utf-8")
+    if data is not None:
+        figure = Figure(figsize=(10.2, 9.5), layout="constrained")
+        axes = figure.subplots()
+        plots.mistakes(data.x_test, result.y_true, result.y_prob, result.class_names, ax=axes)
+        figure.savefig(folder / "mistakes.png", dpi=120)
 
 
 def save_study(study: Study, data: Dataset, folder: Path) -> None:
@@ -120,7 +133,7 @@ def save_study(study: Study, data: Dataset, folder: Path) -> None:
         return
     for result in study.results:
         assert result.folder is not None
-        save_run_plots(result, result.folder)
+        save_run_plots(result, result.folder, data)
     rows = study.summary()
     figure = Figure(figsize=(7, 1.4 + 0.5 * len(rows)), layout="constrained")
     plots.comparison(rows, ax=figure.subplots())

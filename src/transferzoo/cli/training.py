@@ -42,7 +42,7 @@ def fit(
     result = tz.fit_and_evaluate(name, data, **options)
     print(result)
     if given["out"] is not None:
-        output.save_run_plots(result, given["out"])
+        output.save_run_plots(result, given["out"], data)
         print(f"{'Results, model' if given['save_model'] else 'Results'} and plots are in {given['out']}")
 
 

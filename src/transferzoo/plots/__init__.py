@@ -4,7 +4,7 @@ from transferzoo.ground.metrics import is_fraction, less_is_better, readable
 from transferzoo.plots.axes import BLUE, GREY, VERMILLION
 from transferzoo.plots.curves import history, learning_rates
 from transferzoo.plots.matrices import confusion_matrix
-from transferzoo.plots.pictures import flips, image_grid
+from transferzoo.plots.pictures import flips, image_grid, mistakes
 from transferzoo.plots.rungs import ladder
 from transferzoo.plots.scores import accuracy_against_cost, comparison
 
@@ -22,5 +22,6 @@ __all__ = [
     "ladder",
     "learning_rates",
     "less_is_better",
+    "mistakes",
     "readable",
 ]

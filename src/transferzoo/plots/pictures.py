@@ -1,4 +1,4 @@
-"""Images in a grid."""
+"""Images in a grid: any, those that two runs see differently, and those that one gets wrong."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from transferzoo.judging.prediction_checks import (
     Found,
     check_class_names,
     check_labels,
+    check_probabilities,
     count_of_classes,
     count_of_names,
 )
@@ -212,12 +213,7 @@ def flips(
     (2, '2 predictions differ: only old right 1, only new right 1, neither 0')
     """
     rows, columns = check_count("rows", rows, 1), check_count("columns", columns, 1)
-    accepted = "images of 0 to 255, shape (n, height, width, channels)"
-    array = check_array("images", images, accepted)
-    if array.ndim == 3:
-        array = array[..., None]
-    if array.ndim != 4 or 0 in array.shape or array.shape[-1] not in (1, 3, 4):
-        raise invalid("images", accepted, Found(f"shape {array.shape}"))
+    array, accepted = _image_array(images)
     known = count_of_names(class_names)
     truth, first, second = (
         check_labels(argument, each, num_classes=known, length=len(array))
@@ -234,15 +230,7 @@ def flips(
     chosen = _shares(kinds, rows * columns, np.random.default_rng(check_seed(seed)))
     used_columns = max(1, min(columns, len(chosen)))
     used_rows = max(1, math.ceil(len(chosen) / used_columns))
-    ratio = array.shape[1] / array.shape[2]
-    band, gap = 0.42, 0.12
-    check_axes(ax)
-    if ax is None:
-        ax = new_axes(1.7 * used_columns, 1.52 * used_rows * (ratio + band + gap) + 0.4)
-    ax.set_xlim(-gap / 2, used_columns * (1 + gap) - gap / 2)
-    ax.set_ylim(-used_rows * (ratio + band + gap) + gap / 2, gap / 2)
-    ax.set_aspect("equal")
-    ax.axis("off")
+    ax = _empty_grid(ax, used_rows, used_columns, array.shape[1] / array.shape[2])
     counts = [len(kind) for kind in kinds]
     ax.set_title(
         f"{sum(counts):,} predictions differ: only {names[0]} right {counts[0]:,}, "
@@ -252,38 +240,152 @@ def flips(
     )
     if not len(chosen):
         return ax
-    ax.apply_aspect()
-    width, _ = size_in_points(ax)
-    room = width / (used_columns * (1 + gap))
-    sample = displayable(array[chosen], accepted)
     captions = [
-        [titles[truth[index]]]
-        + [
-            f"{'✓' if guess == truth[index] else '✗'} {titles[guess]}: {name}"
-            for name, guess in zip(names, (first[index], second[index]), strict=True)
+        [
+            (titles[truth[index]], "black"),
+            *(
+                (f"{'✓' if right else '✗'} {titles[guess]}: {name}", BLUE if right else VERMILLION)
+                for name, guess in zip(names, (first[index], second[index]), strict=True)
+                for right in (guess == truth[index],)
+            ),
         ]
         for index in chosen
     ]
-    longest = max(len(line) for lines in captions for line in lines)
-    size = max(min(8.0, 0.27 * room * band, room / (CHARACTER * longest)), 6.0)
+    _captioned(ax, displayable(array[chosen], accepted), captions, used_columns)
+    return ax
+
+
+def mistakes(
+    images: Any,
+    y_true: ArrayLike,
+    y_prob: ArrayLike,
+    class_names: Sequence[str] | None = None,
+    *,
+    rows: int = 4,
+    columns: int = 6,
+    ax: Axes | None = None,
+) -> Axes:
+    """The most confident errors: images under their true class, and what they were taken for.
+
+    Parameters
+    ----------
+    images : array, shape (n, height, width, channels) or (n, height, width)
+        uint8 or float, 0 to 255, as `image_grid` takes them.
+    y_true : array of int, shape (n,)
+        True classes.
+    y_prob : array of float, shape (n, k)
+        Class probabilities, each row summing to 1.
+    class_names : sequence of str, optional
+        The name of each class; by default its number.
+    rows, columns : int, default 4, 6
+        Size of the grid.
+    ax : matplotlib Axes, optional
+        Where to draw; by default a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+        The most confident error first. The title counts all errors.
+
+    Raises
+    ------
+    InvalidInputError
+        If the arrays do not belong together.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> images = np.zeros((3, 8, 8, 3), dtype="uint8")
+    >>> ax = mistakes(images, [0, 1, 1], [[0.9, 0.1], [0.8, 0.2], [0.4, 0.6]], ["cat", "dog"])
+    >>> len(ax.images), ax.get_title()
+    (1, '1 of 3 test images classified wrongly (33.3%)')
+    """
+    rows, columns = check_count("rows", rows, 1), check_count("columns", columns, 1)
+    array, accepted = _image_array(images)
+    probabilities = check_probabilities(y_prob)
+    classes = probabilities.shape[1]
+    if len(probabilities) != len(array):
+        raise invalid("y_prob", f"as many rows as there are images, {len(array)}", len(probabilities))
+    truth = check_labels("y_true", y_true, num_classes=classes, length=len(array))
+    titles = check_class_names(class_names, classes)
+    guesses = probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(guesses != truth)
+    chosen = wrong[np.argsort(-probabilities[wrong, guesses[wrong]], kind="stable")][: rows * columns]
+    used_columns = max(1, min(columns, len(chosen)))
+    used_rows = max(1, math.ceil(len(chosen) / used_columns))
+    ax = _empty_grid(ax, used_rows, used_columns, array.shape[1] / array.shape[2])
+    ax.set_title(
+        f"{len(wrong):,} of {len(truth):,} test images classified wrongly ({len(wrong) / len(truth):.1%})",
+        fontsize=10,
+        parse_math=False,
+    )
+    if len(chosen):
+        captions = [
+            [
+                (titles[truth[index]], "black"),
+                (f"✗ {titles[guesses[index]]} {probabilities[index, guesses[index]]:.0%}", VERMILLION),
+            ]
+            for index in chosen
+        ]
+        _captioned(ax, displayable(array[chosen], accepted), captions, used_columns)
+    return ax
+
+
+def _image_array(images: Any) -> tuple[NDArray[Any], str]:
+    """Return images with a channel axis, and what would be accepted."""
+    accepted = "images of 0 to 255, shape (n, height, width, channels)"
+    array = check_array("images", images, accepted)
+    if array.ndim == 3:
+        array = array[..., None]
+    if array.ndim != 4 or 0 in array.shape or array.shape[-1] not in (1, 3, 4):
+        raise invalid("images", accepted, Found(f"shape {array.shape}"))
+    return array, accepted
+
+
+# height of the captions, and the gap between two images, where an image's width is 1
+BAND, GAP = 0.42, 0.12
+
+
+def _empty_grid(ax: Axes | None, rows: int, columns: int, ratio: float) -> Axes:
+    """Return Axes with room for so many captioned images."""
+    check_axes(ax)
+    if ax is None:
+        ax = new_axes(1.7 * columns, 1.52 * rows * (ratio + BAND + GAP) + 0.4)
+    assert ax is not None
+    ax.set_xlim(-GAP / 2, columns * (1 + GAP) - GAP / 2)
+    ax.set_ylim(-rows * (ratio + BAND + GAP) + GAP / 2, GAP / 2)
+    ax.set_aspect("equal")
+    ax.axis("off")
+    return ax
+
+
+def _captioned(
+    ax: Axes, sample: NDArray[np.uint8], captions: Sequence[Sequence[tuple[str, str]]], columns: int
+) -> None:
+    """Draw images with lines of text above each, the first line in bold; a line is (text, colour)."""
+    ax.apply_aspect()
+    width, _ = size_in_points(ax)
+    room = width / (columns * (1 + GAP))
+    ratio = sample.shape[1] / sample.shape[2]
+    longest = max(len(line) for lines in captions for line, _ in lines)
+    size = max(min(8.0, 0.27 * room * BAND, room / (CHARACTER * longest)), 6.0)
     for place, (lines, image) in enumerate(zip(captions, sample, strict=True)):
-        left = place % used_columns * (1 + gap)
-        top = -(place // used_columns) * (ratio + band + gap) - band
+        left = place % columns * (1 + GAP)
+        top = -(place // columns) * (ratio + BAND + GAP) - BAND
         picture = image[..., 0] if image.shape[-1] == 1 else image
         ax.imshow(picture, extent=(left, left + 1, top - ratio, top), cmap="gray", vmin=0, vmax=255)
-        for number, line in enumerate(lines):
+        for number, (line, colour) in enumerate(lines):
             ax.text(
                 left,
-                top + band * (0.96 - 0.31 * number),
+                top + BAND * (0.96 - 0.31 * number),
                 fitted(line, room, size),
                 fontsize=size,
                 fontweight="bold" if number == 0 else "normal",
-                color="black" if number == 0 else BLUE if line.startswith("✓") else VERMILLION,
+                color=colour,
                 ha="left",
                 va="top",
                 parse_math=False,
             )
-    return ax
 
 
 def _shares(kinds: Sequence[NDArray[Any]], places: int, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -39,6 +39,7 @@ from transferzoo.results.folder import (
     write_history,
 )
 from transferzoo.results.identity import plain
+from transferzoo.results.mistakes import Confusion, Mistake, find_confusions, find_mistakes
 from transferzoo.results.predictor import (
     Prediction,
     Predictor,
@@ -343,6 +344,26 @@ class Result:
     def plot_confusion_matrix(self, normalize: str | None = None, ax: Axes | None = None) -> Axes:
         """Draw what was taken for what; see :func:`transferzoo.plots.confusion_matrix`."""
         return plots.confusion_matrix(self, normalize=normalize, ax=ax)
+
+    def mistakes(self, limit: int | None = None) -> list[Mistake]:
+        """Return the test images that were classified wrongly, the most confident errors first.
+
+        Parameters
+        ----------
+        limit : int, optional
+            At most so many, 1 or more. Default: all.
+        """
+        return find_mistakes(self, limit)
+
+    def most_confused(self, limit: int | None = 10) -> list[Confusion]:
+        """Return which classes were taken for which, the most frequent pair first.
+
+        Parameters
+        ----------
+        limit : int or None, default 10
+            At most so many, 1 or more; None: all.
+        """
+        return find_confusions(self, limit)
 
     def classification_report(self) -> str:
         """Return scikit-learn's table of precision, recall, F1 and support, a line a class."""
