@@ -23,7 +23,7 @@ def test_a_linear_probe_is_as_good_as_a_tuned_logistic_regression(backbone, leas
 
 
 def test_the_default_recipe_beats_frozen_features_in_two_epochs():
-    data = photos().subset(train=2000, validation=400, test=1000, seed=0)
+    data = tz.load_dataset("cifar10").subset(train=2000, validation=400, test=1000, seed=0)
     result = tz.fit_and_evaluate("mobilenet", data, epochs=2)
     print(f"\n{result}")
     assert result.accuracy > 0.75

@@ -98,7 +98,7 @@ def cifar10(shared_home):
 def linear_accuracy(name, size, data):
     """Test accuracy of a linear classifier on pooled, frozen features."""
     extractor, _ = split_at_features(tz.build(name, 10, image_size=size))
-    classifier = LogisticRegression(C=0.01, max_iter=300)
+    classifier = LogisticRegression(C=0.01, max_iter=1000)
     classifier.fit(predict(extractor, data.x_train), data.y_train)
     return classifier.score(predict(extractor, data.x_test), data.y_test)
 
