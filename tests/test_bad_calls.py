@@ -247,7 +247,18 @@ ACCEPTED = {
 # arguments whose bad values are tested where they belong
 FREE = {
     *("activation", "background", "calls", "clip_norm", "feature_channels", "history", "image", "label"),
-    *("layer", "least_steps", "left_out", "monitor", "names", "output_stride", "parameters", "reduction"),
+    *(
+        "files",
+        "groups",
+        "layer",
+        "least_steps",
+        "left_out",
+        "monitor",
+        "names",
+        "output_stride",
+        "parameters",
+        "reduction",
+    ),
     *("split", "store", "strengths", "table", "test_index", "train"),
 }
 # what is checked by hand below, or is no call: errors, records that only the library makes, and looking up

@@ -310,6 +310,15 @@ class TestData:
         )
         assert "1 of 10 classes have no test image: '3'" in of(found, "TZ206").what
 
+    def test_classes_of_few_images_are_named_with_their_counts(self, data):
+        kept = np.concatenate([np.flatnonzero(data.y_test != 3), np.flatnonzero(data.y_test == 3)[:1]])
+        few = dataclasses.replace(data, x_test=data.x_test[kept], y_test=data.y_test[kept], test_index=None)
+        finding = of(self.found(few), "TZ211")
+        assert finding.severity == "warning"
+        assert finding.what.startswith("1 of 10 classes have fewer than 5 training images or 3 test images: ")
+        assert "training, 1 test)" in finding.what
+        assert "TZ211" not in codes(self.found(data))
+
     @pytest.mark.parametrize(("images", "severity"), [(50, "warning"), (200, "note")])
     def test_few_test_images_are_found_with_the_width_of_the_interval(self, data, images, severity):
         finding = of(self.found(data.subset(test=images)), "TZ207")

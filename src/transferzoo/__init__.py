@@ -17,9 +17,10 @@ if TYPE_CHECKING:
     from transferzoo.backbones.backbone import Backbone, Preprocessing, Weights
     from transferzoo.backbones.catalog import backbone_info, list_backbones, register_backbone
     from transferzoo.costs.macs import count_macs
+    from transferzoo.data.arrays import from_arrays
     from transferzoo.data.augmentation import Augmentation
     from transferzoo.data.catalog import dataset_info, list_datasets, load_dataset, register_dataset
-    from transferzoo.data.dataset import Dataset, from_arrays
+    from transferzoo.data.dataset import Dataset
     from transferzoo.data.folder import from_directory
     from transferzoo.data.reading import read_images
     from transferzoo.data.stream import from_batches
@@ -75,7 +76,7 @@ _ROOMS = {
     "extract_features": "features.extract",
     "find_learning_rate": "rate_finder",
     "fit_and_evaluate": "runs",
-    "from_arrays": "data.dataset",
+    "from_arrays": "data.arrays",
     "from_batches": "data.stream",
     "from_directory": "data.folder",
     "from_table": "data.table",

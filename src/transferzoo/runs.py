@@ -292,6 +292,8 @@ def _judged(
         costs=costs,
         environment=environment(),
         index=data.test_index,
+        files=data.files.get("test"),
+        groups=data.groups.get("test"),
         validation_true=data.y_validation,
         validation_prob=validation_prob,
         provenance={

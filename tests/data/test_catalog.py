@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from transferzoo.data import catalog
+from transferzoo.data.arrays import from_arrays
 from transferzoo.data.catalog import dataset_info, list_datasets, load_dataset, register_dataset
-from transferzoo.data.dataset import Dataset, from_arrays
+from transferzoo.data.dataset import Dataset
 from transferzoo.errors import InvalidInputError, NameTakenError, UnknownNameError, UnknownOptionError
 
 BUILT_IN = ("cifar10", "cifar100", "digits")

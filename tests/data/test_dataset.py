@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
-from transferzoo.data.dataset import Dataset, from_arrays
+from transferzoo.data.arrays import from_arrays
+from transferzoo.data.dataset import Dataset
 from transferzoo.errors import InvalidInputError
 
 

@@ -102,6 +102,13 @@ _DATA_OPTIONS: dict[str, tuple[Any, Any]] = {
         ],
         None,
     ),
+    "groups": _maybe(
+        str,
+        "groups",
+        "What belongs together and stays in one split: a column of --table, or a regular expression over "
+        "file names.",
+        default="each image by itself",
+    ),
     "image_column": _maybe(str, "image-column", "Column of --table with the paths.", default="image"),
     "label_column": _maybe(str, "label-column", "Column of --table with the labels.", default="label"),
     "split_column": _maybe(
@@ -116,6 +123,7 @@ _PHOTOS = {
     "resize": "resize",
     "background": "background",
     "classes": "class_names",
+    "groups": "groups",
 }
 _COLUMNS = {"image_column": "image", "label_column": "label", "split_column": "split", "root": "root"}
 

@@ -10,9 +10,10 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from transferzoo.data.arrays import from_arrays
 from transferzoo.data.batchfile import SIDE, damaged, read_batch
-from transferzoo.data.dataset import Dataset, from_arrays
-from transferzoo.data.folder import check_class_names, list_images
+from transferzoo.data.dataset import Dataset
+from transferzoo.data.folder_listing import check_class_names, list_images
 from transferzoo.data.photos import tally_sizes
 from transferzoo.data.reading import read_images
 from transferzoo.data.splits import check_share

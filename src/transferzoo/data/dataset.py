@@ -1,42 +1,40 @@
-"""The Dataset record, checked images and labels in three splits, and building one from arrays."""
+"""The Dataset record: checked images and labels in three splits."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from transferzoo.data.checking import (
-    IMAGES,
-    check_classes,
-    check_pixels,
-    image_array,
-    name_classes,
-    number_labels,
-)
+from transferzoo.data.checking import IMAGES, name_classes
+from transferzoo.data.groups import groups_of_classes, refuse_divided
 from transferzoo.data.reading import Reading
 from transferzoo.data.splits import (
     SPLITS,
     check_share,
+    fold_indices,
     split_indices,
     split_sizes,
     stratified_indices,
     subset_count,
 )
 from transferzoo.errors import invalid
-from transferzoo.ground.arguments import check_flag, check_seed
+from transferzoo.ground.arguments import check_count, check_flag, check_seed
 from transferzoo.ground.metrics import bytes_in_words
+
+# what each image may have beside its label
+BESIDE = ("files", "groups")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class Dataset:
     """Labelled images in a train, a validation and a test split.
 
-    Build one with :func:`from_arrays`, ``from_directory`` or ``load_dataset``, which convert and check what
+    Build one with `from_arrays`, ``from_directory`` or ``load_dataset``, which convert and check what
     they are given; the constructor itself takes only arrays that are in their final form. The arrays of a
     Dataset are read-only views.
 
@@ -68,6 +66,12 @@ class Dataset:
     reading : Reading, optional
         How files became images, so that new photos can be read in the same way. None where the images came
         as arrays.
+    files : mapping of str to ndarray of str, shape (n,)
+        For each split the name of each image's file: its path within the folder, or as the table has it.
+        Empty where the images came as arrays.
+    groups : mapping of str to ndarray of str, shape (n,)
+        For each split what each image belongs to. No group is in two splits. Empty where no groups were
+        given.
 
     Raises
     ------
@@ -99,6 +103,8 @@ class Dataset:
     left_out: Mapping[str, int] = dataclasses.field(default_factory=dict)
     calls: tuple[Mapping[str, Any], ...] = ()
     reading: Reading | None = None
+    files: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    groups: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         how = "Build the dataset with from_arrays, which converts."
@@ -140,6 +146,22 @@ class Dataset:
         if not isinstance(self.reading, Reading | None):
             raise invalid("reading", "a Reading record or None", self.reading)
         object.__setattr__(self, "left_out", dict(self.left_out))
+        for argument in BESIDE:
+            object.__setattr__(self, argument, self._beside(argument))
+        refuse_divided(self.groups, "groups")
+
+    def _beside(self, argument: str) -> dict[str, np.ndarray]:
+        """Return the names that each split has beside its images, checked: for all splits or for none."""
+        given = dict(getattr(self, argument))
+        if given and set(given) != set(SPLITS):
+            raise invalid(argument, f"a mapping of {', '.join(SPLITS)} to names", list(given))
+        for split, values in given.items():
+            names = np.asarray(values).astype(str)
+            if names.shape != getattr(self, f"y_{split}").shape:
+                raise invalid(argument, f"one name for each image of the {split} set", names.shape)
+            names.flags.writeable = False
+            given[split] = names
+        return given
 
     @property
     def num_classes(self) -> int:
@@ -199,6 +221,7 @@ class Dataset:
                 "(height×width×channels)",
                 f"source: {self.source}",
                 f"split seed {self.seed}; a mirrored image {mirrored} its label",
+                *([self._groups_text()] if self.groups else []),
                 *([f"left out: {left_out_text(self.left_out)}"] if self.left_out else []),
                 "",
                 *_table(rows, left=4),
@@ -213,6 +236,16 @@ class Dataset:
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(y)} {split}" for split, (_, y) in self.splits.items())
         return f"<Dataset '{self.name}': {sizes} images of {self._shape_text()}, {self.num_classes} classes>"
+
+    def name_of(self, split: str, place: int) -> str:
+        """Return what to call an image in a message: its file, else its split and place."""
+        if not self.files:
+            return f"{'training' if split == 'train' else split} image {place}"
+        return f"'{self.files[split][place]}' ({split})"
+
+    def _groups_text(self) -> str:
+        counts = (f"{len(np.unique(self.groups[split])):,} {split}" for split in SPLITS)
+        return f"groups, none of them in two splits: {', '.join(counts)}"
 
     def _shape_text(self) -> str:
         return "×".join(str(side) for side in self.input_shape)
@@ -291,6 +324,7 @@ class Dataset:
         asked = {"train": train, "validation": validation, "test": test}
         seeds = np.random.SeedSequence(check_seed(seed)).spawn(len(SPLITS))
         changes: dict[str, Any] = {}
+        beside = {argument: dict(getattr(self, argument)) for argument in BESIDE}
         for (split, share), split_seed in zip(asked.items(), seeds, strict=True):
             x, y = self.splits[split]
             count = subset_count(split, share, y)
@@ -299,7 +333,11 @@ class Dataset:
                 changes |= {f"x_{split}": x[chosen], f"y_{split}": y[chosen]}
                 if split == "test" and self.test_index is not None:
                     changes["test_index"] = self.test_index[chosen]
+                for by_split in beside.values():
+                    if by_split:
+                        by_split[split] = by_split[split][chosen]
         if changes:
+            changes |= beside
             kept = ", ".join(f"{split}={share}" for split, share in asked.items() if share is not None)
             changes["source"] = f"{self.source}; subset({kept}, seed={seed})"
             if self.calls:
@@ -307,144 +345,95 @@ class Dataset:
                 changes["calls"] = (*self.calls, {"subset": {**given, "seed": seed}})
         return dataclasses.replace(self, **changes)
 
+    def folds(self, folds: int = 5, *, validation: int | float = 0.2, seed: int = 0) -> Iterator[Dataset]:
+        """Yield datasets for cross-validation: in each, another part of all images is the test set.
 
-def from_arrays(
-    x_train: Any,
-    y_train: Any,
-    x_test: Any = None,
-    y_test: Any = None,
-    *,
-    x_validation: Any = None,
-    y_validation: Any = None,
-    class_names: Iterable[str | int] | Mapping[Any, Any] | None = None,
-    validation: int | float = 0.2,
-    test: int | float = 0.2,
-    seed: int = 0,
-    name: str = "arrays",
-    source: str = "arrays in memory",
-    flip_safe: bool = True,
-) -> Dataset:
-    """Check images and labels, and split off what is not given.
+        All images of all three splits are shared out anew, in the proportions of the classes; where the
+        dataset has `groups`, none is divided. Each image is a test image once.
 
-    The test images are set aside first, then the validation images from what is left; both keep the
-    proportions of the classes, with at least one image of each, and all splits keep the order of the images.
-    Arrays given as test or validation set are taken whole, and `seed` then has no say in them. Nothing is
-    written to the arrays that are passed in.
+        Parameters
+        ----------
+        folds : int, default 5
+            How many parts, 2 or more; each class needs as many images, or groups.
+        validation : float or int, default 0.2
+            Share of the other parts that is held out for validation.
+        seed : int, default 0
+            Shares the images out.
 
-    Parameters
-    ----------
-    x_train : array of int or float, shape (n, height, width, channels) or (n, height, width)
-        Images, 0 to 255, with 1 or 3 channels last. Whole numbers are kept as uint8, others as float32.
-    y_train : array of int or str, shape (n,) or (n, 1)
-        Labels, ``0`` to ``num_classes - 1``, each with at least one image; or the classes' names.
-    x_test, y_test : arrays, optional
-        The test set. When left out, `test` is split off.
-    x_validation, y_validation : arrays, optional
-        The validation set. When left out, `validation` is split off the training images.
-    class_names : list of str, or mapping, optional
-        One name for each label, in label order; or ``{name: label}``, as the ``class_indices`` of Keras, or
-        ``{label: name}``. Labels that are names are matched with it by name. Default ``"0"``, ``"1"``, …, or
-        the names that are labels, sorted by code points.
-    validation : float or int
-        Share of the images left for training once the test set is taken: a fraction above 0 and below 1, or
-        a whole number of images. Ignored when `x_validation` is given. Default 0.2.
-    test : float or int
-        Share of all images, in the same form. Ignored when `x_test` is given. Default 0.2.
-    seed : int
-        Governs the splits that are made here. Default 0.
-    name : str
-        What to call the dataset. Default ``"arrays"``.
-    source : str
-        One line: where the images came from. Default ``"arrays in memory"``.
-    flip_safe : bool
-        Whether a mirrored image keeps its label. Default True.
+        Yields
+        ------
+        Dataset
+            Its `test_index` counts the images of all three splits, in the order train, validation, test.
 
-    Returns
-    -------
-    Dataset
-        With all three splits.
+        Raises
+        ------
+        InvalidInputError
+            If there are too few images, or groups, of a class.
 
-    Raises
-    ------
-    InvalidInputError
-        If arrays, labels, names or shares are not as above; the message says how to mend them.
+        Notes
+        -----
+        The parts come from scikit-learn's ``StratifiedKFold``, or ``StratifiedGroupKFold``.
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from transferzoo.data.dataset import from_arrays
-    >>> rng = np.random.default_rng(0)
-    >>> x, y = rng.integers(0, 256, (100, 8, 8, 3)), np.arange(100) % 4
-    >>> from_arrays(x, y, class_names=["a", "b", "c", "d"])
-    <Dataset 'arrays': 64 train, 16 validation, 20 test images of 8×8×3, 4 classes>
-    """
-    seed = check_seed(seed)
-    if not isinstance(flip_safe, bool):
-        raise invalid("flip_safe", "True or False", flip_safe)
-    given = {
-        "train": (x_train, y_train),
-        "validation": (x_validation, y_validation),
-        "test": (x_test, y_test),
-    }
-    images: dict[str, np.ndarray] = {}
-    raw: dict[str, Any] = {}
-    for split, (x, y) in given.items():
-        if split != "train" and x is None and y is None:
-            continue
-        for argument, value, other in ((f"x_{split}", x, f"y_{split}"), (f"y_{split}", y, f"x_{split}")):
-            if value is None:
-                raise invalid(argument, f"given together with {other}", None)
-        images[split] = image_array(f"x_{split}", x)
-        raw[f"y_{split}"] = y
-        if images[split].shape[1:] != images["train"].shape[1:]:
-            raise invalid(
-                f"x_{split}",
-                f"images of shape {images['train'].shape[1:]}, as x_train",
-                images[split].shape[1:],
-                remedy="Resize one of them, so that all splits are alike.",
+        Examples
+        --------
+        >>> from transferzoo.data.catalog import load_dataset
+        >>> data = load_dataset("digits").subset(train=100, validation=40, test=60)
+        >>> [len(fold.y_test) for fold in data.folds(4)]
+        [50, 50, 50, 50]
+        """
+        folds, seed = check_count("folds", folds, 2), check_seed(seed)
+        share = check_share("validation", validation)
+        x, y = (np.concatenate([getattr(self, f"{axis}_{split}") for split in SPLITS]) for axis in "xy")
+        beside = {
+            argument: np.concatenate([getattr(self, argument)[split] for split in SPLITS])
+            for argument in BESIDE
+            if getattr(self, argument)
+        }
+        groups = beside.get("groups")
+        if groups is None:
+            counts = dict(zip(self.class_names, np.bincount(y).tolist(), strict=True))
+        else:
+            counts = groups_of_classes(y, groups, self.class_names)
+        few = {name: count for name, count in counts.items() if count < max(folds, 3)}
+        if few:
+            word = "images" if groups is None else "groups"
+            raise invalid("folds", f"at most the {word} of each class, and 3 {word} are needed", few)
+        return self._folds(x, y, beside, folds, share, seed)
+
+    def _folds(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        beside: Mapping[str, np.ndarray],
+        folds: int,
+        share: int | float,
+        seed: int,
+    ) -> Iterator[Dataset]:
+        groups = beside.get("groups")
+        for number, test in enumerate(fold_indices(y, folds, seed, groups)):
+            rest = np.setdiff1d(np.arange(len(y)), test)
+            theirs = None if groups is None else groups[rest]
+            sizes = split_sizes(y[rest], self.class_names, {"validation": share}, groups=theirs)
+            parts = {
+                **{
+                    split: rest[chosen]
+                    for split, chosen in split_indices(y[rest], sizes, seed, theirs).items()
+                },
+                "test": test,
+            }
+            call = {"folds": folds, "fold": number, "validation": share, "seed": seed}
+            changes: dict[str, Any] = {f"x_{split}": x[chosen] for split, chosen in parts.items()}
+            changes |= {f"y_{split}": y[chosen] for split, chosen in parts.items()}
+            for argument, values in beside.items():
+                changes[argument] = {split: values[chosen] for split, chosen in parts.items()}
+            yield dataclasses.replace(
+                self,
+                **changes,
+                test_index=test,
+                seed=seed,
+                source=f"{self.source}; fold {number + 1} of {folds}, seed={seed}",
+                calls=(*self.calls, {"folds": call}) if self.calls else (),
             )
-    numbered, order = number_labels(raw, class_names)
-    labels = {argument.removeprefix("y_"): y for argument, y in numbered.items()}
-    for split, y in labels.items():
-        if len(images[split]) != len(y):
-            raise invalid(f"y_{split}", f"as long as x_{split}, {len(images[split])} labels", len(y))
-    names = name_classes(order, labels)
-    check_classes(labels, names)
-    shares = {
-        split: check_share(split, share)
-        for split, share in (("test", test), ("validation", validation))
-        if split not in images
-    }
-    sizes = split_sizes(labels["train"], names, shares)
-    # Every array is looked through, also where an earlier one has settled the dtype already.
-    whole = [check_pixels(f"x_{split}", x) for split, x in images.items()]
-    dtype = np.uint8 if all(whole) else np.float32
-
-    _refuse_same_images(images)
-    x, y = images.pop("train"), labels.pop("train")
-    parts = split_indices(y, sizes, seed)
-    for split, indices in parts.items():
-        untouched = len(indices) == len(y)
-        images[split] = x if untouched else x[indices]
-        labels[split] = y if untouched else y[indices]
-    arrays: dict[str, Any] = {f"x_{split}": images[split].astype(dtype, copy=False) for split in SPLITS}
-    arrays |= {f"y_{split}": labels[split] for split in SPLITS}
-    return Dataset(name=name, class_names=names, seed=seed, source=source, flip_safe=flip_safe, **arrays)
-
-
-def _refuse_same_images(images: Mapping[str, np.ndarray]) -> None:
-    """Raise where training images were given as test images: accuracy on them says nothing of new ones."""
-    if "test" not in images:
-        return
-    a, b = images["train"], images["test"]
-    # the first image differs in nearly every pair that differs at all
-    if a is b or (a.shape == b.shape and np.array_equal(a[0], b[0]) and np.array_equal(a, b)):
-        raise invalid(
-            "x_test",
-            "other images than x_train",
-            "the same images",
-            remedy="Leave x_test and y_test out, and they are split off x_train.",
-        )
 
 
 def left_out_text(left_out: Mapping[str, int]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from transferzoo.data.dataset import Dataset, from_arrays
+from transferzoo.data.arrays import from_arrays
+from transferzoo.data.dataset import Dataset
 from transferzoo.data.splits import check_share, stratified_indices
 
 SIDE = 32

@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from transferzoo.data.dataset import Dataset, from_arrays, left_out_text
+from transferzoo.data.arrays import gather
+from transferzoo.data.dataset import Dataset, left_out_text
+from transferzoo.data.groups import check_groups
 from transferzoo.data.reading import (
     LARGEST_SIDE,
     Reading,
@@ -23,8 +25,8 @@ from transferzoo.data.reading import (
     readable_formats,
     strict_pillow,
 )
-from transferzoo.data.splits import check_share, split_sizes
-from transferzoo.errors import invalid
+from transferzoo.data.splits import SPLITS, check_share, split_sizes
+from transferzoo.errors import invalid, printable
 from transferzoo.ground.arguments import check_seed
 from transferzoo.ground.metrics import bytes_in_words
 
@@ -93,6 +95,8 @@ def dataset_from_files(
     class_names: tuple[str, ...],
     options: PhotoOptions,
     *,
+    shown: Mapping[str, Sequence[str]],
+    groups: Mapping[str, Sequence[Any]] | None = None,
     name: str,
     source: str,
     left_out: Mapping[str, int],
@@ -107,6 +111,10 @@ def dataset_from_files(
         ``"train"``, and ``"validation"`` and ``"test"`` where they are given.
     class_names : tuple of str
     options : PhotoOptions
+    shown : mapping of split to sequence of str
+        What each file is called in the dataset's records.
+    groups : mapping of split to sequence, optional
+        What each image belongs to.
     name, source : str
     left_out : mapping of str to int
         What the listing left out, by reason.
@@ -115,10 +123,13 @@ def dataset_from_files(
     """
     shares = {"test": options.test, "validation": options.validation}
     # Splits that cannot be made are refused here, before minutes of decoding.
+    wanted = {split: share for split, share in shares.items() if split not in files}
+    grouped = None if groups is None else check_groups("groups", groups["train"], len(labels["train"]))
     split_sizes(
         labels["train"],
         class_names,
-        {split: share for split, share in shares.items() if split not in files},
+        wanted,
+        groups=grouped if wanted else None,
         argument=argument,
         noun=noun,
     )
@@ -131,12 +142,15 @@ def dataset_from_files(
     counts = dict(left_out)
     if read.broken:
         counts[UNREADABLE] = counts.get(UNREADABLE, 0) + len(read.broken)
-    arrays: dict[str, Any] = {}
+    given: dict[str, tuple[Any, Any]] = dict.fromkeys(SPLITS, (None, None))
+    beside: dict[str, dict[str, Sequence[Any]]] = {"files": {}, **({} if groups is None else {"groups": {}})}
     start = place = 0
     for split, paths in files.items():
         kept = read.kept[(read.kept >= start) & (read.kept < start + len(paths))] - start
-        arrays[f"x_{split}"] = read.images[place : place + len(kept)]
-        arrays[f"y_{split}"] = labels[split][kept]
+        given[split] = read.images[place : place + len(kept)], labels[split][kept]
+        beside["files"][split] = [printable(shown[split][number]) for number in kept]
+        if groups is not None:
+            beside["groups"][split] = [groups[split][number] for number in kept]
         start, place = start + len(paths), place + len(kept)
         if not len(kept):
             # nothing of the split can be read: from_arrays would split another one off
@@ -145,11 +159,11 @@ def dataset_from_files(
         lost = {reason: count for reason, count in counts.items() if reason not in HARMLESS}
         level = logging.WARNING if lost else logging.INFO
         logger.log(level, "%s: left out: %s", name, left_out_text(counts))
-    data = from_arrays(
-        **arrays,
+    data = gather(
+        given,
+        shares,
         class_names=class_names,
-        validation=options.validation,
-        test=options.test,
+        beside=beside,
         seed=options.seed,
         name=name,
         source=source,

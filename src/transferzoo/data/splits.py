@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from transferzoo.data.groups import grouped_indices, groups_of_classes
 from transferzoo.errors import invalid
 from transferzoo.ground.arguments import whole
 
@@ -37,6 +38,7 @@ def split_sizes(
     class_names: tuple[str, ...],
     shares: Mapping[str, int | float],
     *,
+    groups: np.ndarray | None = None,
     argument: str = "y_train",
     noun: str = "labels",
 ) -> dict[str, int]:
@@ -44,6 +46,15 @@ def split_sizes(
     classes = len(class_names)
     counts = np.bincount(y, minlength=classes)
     splits = [split for split in SPLITS if split == "train" or split in shares]
+    by_class = {} if groups is None else groups_of_classes(y, groups, class_names)
+    if few := {name: count for name, count in by_class.items() if count < len(splits)}:
+        raise invalid(
+            "groups",
+            f"at least {len(splits)} groups of each class, one for each split to be made "
+            f"({', '.join(splits)})",
+            few,
+            remedy="Add images of other groups, leave these classes out, or give the splits yourself.",
+        )
     scarce = {class_names[label]: int(counts[label]) for label in np.flatnonzero(counts < len(splits))}
     if scarce:
         raise invalid(
@@ -71,14 +82,23 @@ def split_sizes(
     return sizes
 
 
-def split_indices(y: np.ndarray, sizes: Mapping[str, int], seed: int) -> dict[str, np.ndarray]:
-    """Return sorted indices into `y` for each split of `sizes`, taken in turn, and for what is left."""
+def split_indices(
+    y: np.ndarray, sizes: Mapping[str, int], seed: int, groups: np.ndarray | None = None
+) -> dict[str, np.ndarray]:
+    """Return sorted indices into `y` for each split of `sizes`, taken in turn, and for what is left.
+
+    With `groups` the sizes are met as nearly as whole groups allow.
+    """
     # Each split has a stream of its own: giving a test set does not move the validation images' seed.
     streams = dict(zip(SPLITS, np.random.SeedSequence(seed).spawn(len(SPLITS)), strict=True))
     left = np.arange(len(y))
     parts: dict[str, np.ndarray] = {}
     for position, (split, count) in enumerate(sizes.items()):
-        chosen = stratified_indices(y[left], count, streams[split], spare=len(sizes) - position)
+        spare = len(sizes) - position
+        if groups is None:
+            chosen = stratified_indices(y[left], count, streams[split], spare=spare)
+        else:
+            chosen = grouped_indices(y[left], groups[left], count, streams[split], spare=spare)
         parts[split] = left[chosen]
         left = np.delete(left, chosen)
     parts["train"] = left
@@ -108,6 +128,17 @@ def stratified_indices(
         # Rounding hides float noise, so that a tie is a tie and `order` breaks it.
         taken[order[np.argmax(np.round(gap[order], 9))]] += step
     return np.sort(np.concatenate([who[:many] for who, many in zip(shuffled, taken, strict=True)]))
+
+
+def fold_indices(
+    y: np.ndarray, folds: int, seed: int, groups: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
+    """Yield the sorted indices of each fold, in the proportions of the classes, and of whole groups."""
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    for _, held_out in kind(folds, shuffle=True, random_state=seed).split(y, y, groups):
+        yield np.sort(held_out)
 
 
 def subset_count(split: str, share: Any, y: np.ndarray) -> int:

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from transferzoo.data.arrays import from_arrays
 from transferzoo.data.checking import PixelCheck, class_order, image_array, label_array, text_labels
-from transferzoo.data.dataset import Dataset, from_arrays
+from transferzoo.data.dataset import Dataset
 from transferzoo.errors import invalid, listing
 from transferzoo.ground.arguments import check_count
 

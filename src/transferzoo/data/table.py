@@ -14,7 +14,7 @@ import numpy as np
 
 from transferzoo.data.checking import class_order, normal_name
 from transferzoo.data.dataset import Dataset
-from transferzoo.data.folder import SPLIT_FOLDERS
+from transferzoo.data.folder_listing import SPLIT_FOLDERS
 from transferzoo.data.photos import PhotoOptions, dataset_from_files
 from transferzoo.errors import InvalidInputError, invalid, listing, printable
 from transferzoo.ground.storage.files import check_path
@@ -34,6 +34,7 @@ def from_table(
     root: str | Path | None = None,
     validation: int | float = 0.2,
     test: int | float = 0.2,
+    groups: str | None = None,
     seed: int = 0,
     image_size: int | tuple[int, int] | None = None,
     resize: str = "crop",
@@ -58,6 +59,9 @@ def from_table(
         not give is split off. Default: all rows are split.
     root : str or Path, optional
         Folder that relative paths begin at. Default: the folder of the CSV file, else the current one.
+    groups : str, optional
+        Name of a column that says what each image belongs to: a patient, a video, a place. No group is
+        divided between splits. Default: every image is by itself.
     validation, test, seed, image_size, resize, background, on_error, flip_safe
         As `from_directory` takes them.
     class_names : list of str, or mapping, optional
@@ -109,6 +113,7 @@ def from_table(
     images = _column(columns, "image", image)
     labels = _texts(_column(columns, "label", label), "label", label)
     splits = ["train"] * len(images) if split is None else _splits(_column(columns, "split", split), split)
+    belongs = [""] * len(images) if groups is None else _column(columns, "groups", groups)
     base = file.parent if file is not None else Path()
     if root is not None:
         base = check_path("root", root, "a folder, as text or a Path")
@@ -121,13 +126,17 @@ def from_table(
     number = {each: place for place, each in enumerate(names)}
     chosen: dict[str, list[Path]] = {each: [] for each in ("train", "validation", "test") if each in splits}
     numbers: dict[str, list[int]] = {each: [] for each in chosen}
+    shown: dict[str, list[str]] = {each: [] for each in chosen}
+    grouped: dict[str, list[Any]] = {each: [] for each in chosen}
     left_out = 0
-    for path, text, part in zip(files, labels, splits, strict=True):
+    for path, text, part, image_name, group in zip(files, labels, splits, images, belongs, strict=True):
         if text not in number:
             left_out += 1
             continue
         chosen[part].append(path)
         numbers[part].append(number[text])
+        shown[part].append(str(image_name).strip())
+        grouped[part].append(group)
     if not chosen.get("train"):
         raise invalid(split or "table", "a table with training images", "none of its rows")
     data = dataset_from_files(
@@ -135,6 +144,8 @@ def from_table(
         {part: np.array(each, np.int64) for part, each in numbers.items()},
         names,
         options,
+        shown=shown,
+        groups=None if groups is None else grouped,
         name=name or (printable(file.stem) if file is not None else "table"),
         source=f"a table, {printable(file)}" if file is not None else f"a table, a {type(table).__name__}",
         left_out={"rows of labels that class_names leaves out": left_out} if left_out else {},
@@ -148,6 +159,7 @@ def from_table(
         "image": image,
         "label": label,
         "split": split,
+        **({} if groups is None else {"groups": groups}),
         "root": printable(base.absolute()),
         **options.record(),
         "image_size": list(data.input_shape[:2]),

@@ -20,6 +20,8 @@ SELECTING_SHARE = 0.1
 IMBALANCED, VERY_IMBALANCED = 3, 10
 FEW_TEST_IMAGES, VERY_FEW_TEST_IMAGES = 400, 100
 CHANCE, NOTABLE = 1e-3, 0.05
+# of one class: fewer training or test images than this say next to nothing of it
+SCARCE_TRAIN, SCARCE_TEST = 5, 3
 # widths of intervals are given for this accuracy
 AT = 0.9
 
@@ -28,13 +30,14 @@ WITHOUT_COPIES = (
     "tz.from_arrays(x[keep], y[keep])."
 )
 
-_KEPT: dict[tuple[str, str], tuple[Finding, ...]] = {}
+_KEPT: dict[tuple[str, ...], tuple[Finding, ...]] = {}
 _MOST_KEPT = 16
 
 
 def data_findings(data: Dataset) -> tuple[Finding, ...]:
     """Return what is found in the images and labels; looked for once a process and content."""
-    key = (data.name, data.content_hash())
+    files = "\0".join(name for names in data.files.values() for name in names)
+    key = (data.name, data.content_hash(), files)
     if key not in _KEPT:
         while len(_KEPT) >= _MOST_KEPT:
             del _KEPT[next(iter(_KEPT))]
@@ -68,8 +71,8 @@ def _copies(data: Dataset) -> Iterator[Finding]:
             "TZ201",
             "error" if share >= MANY_COPIES else "warning",
             what=f"{in_test.sum():,} of {len(in_test):,} test images ({points(share)}) are among the "
-            "training or validation images, pixel for pixel; the first is test image "
-            f"{np.flatnonzero(in_test)[0]}.",
+            "training or validation images, pixel for pixel; the first is "
+            f"{data.name_of('test', int(np.flatnonzero(in_test)[0]))}.",
             why="A model may know these by heart; the accuracy on them says nothing about new images. "
             f"It can be too high by up to {points(share)}.",
             how=WITHOUT_COPIES,
@@ -123,17 +126,17 @@ def _near_copies(data: Dataset, in_test: np.ndarray) -> Iterator[Finding]:
     query, partner = others[near.pairs[:, 0]], near.pairs[:, 1]
     share = len(query) / near.looked_at
     differing = int((data.y_test[query] != labels[partner]).sum())
-    place = partner[0]
-    where = f"training image {place}"
-    if place >= len(data.x_train):
-        where = f"validation image {place - len(data.x_train)}"
+    place = int(partner[0])
+    where = data.name_of("train", place) if place < len(data.x_train) else ""
+    where = where or data.name_of("validation", place - len(data.x_train))
     of = f"{near.looked_at:,}" if near.looked_at == len(data.x_test) else f"the {near.looked_at:,} looked at"
     yield found(
         "TZ202",
         "error" if share >= MANY_COPIES else "warning",
         what=f"{len(query):,} of {of} test images ({points(share)}) are near-copies of training or "
-        f"validation images, {differing:,} of them with another label; the closest are test image {query[0]} "
-        f"and {where}. Mirrored and strongly cropped copies are not counted.",
+        f"validation images, {differing:,} of them with another label; the closest are "
+        f"{data.name_of('test', int(query[0]))} and {where}. Mirrored and strongly cropped copies are not "
+        "counted.",
         why="Such images are easier than new ones. CIFAR-10 and CIFAR-100 are known to have 3.25 % and 10 % "
         "of them (Barz and Denzler 2020, arXiv:1902.00423); with these replaced, the error of a ResNeXt-29 "
         "rose from 3.56 to 3.95 % and from 18.4 to 20.8 % (the leaderboard of ciFAIR).",
@@ -165,6 +168,7 @@ def _labels(data: Dataset) -> Iterator[Finding]:
                 how="Split in the proportions of the classes: tz.from_arrays(x, y) does.",
             )
     yield from _imbalance(data)
+    yield from _scarce(data)
     yield from _few_test_images(data)
     yield from _uneven(data)
 
@@ -185,6 +189,26 @@ def _imbalance(data: Dataset) -> Iterator[Finding]:
         why="Accuracy alone hides how the rare classes fare (Brodersen et al. 2010, The balanced accuracy "
         "and its posterior distribution, ICPR).",
         how="Read result.metrics['balanced_accuracy'] and the figures of each class beside the accuracy.",
+    )
+
+
+def _scarce(data: Dataset) -> Iterator[Finding]:
+    train, test = data.class_counts["train"], data.class_counts["test"]
+    scarce = np.flatnonzero((train < SCARCE_TRAIN) | ((test > 0) & (test < SCARCE_TEST)))
+    if not len(scarce):
+        return
+    shown = listing(
+        [f"{data.class_names[label]} ({train[label]} training, {test[label]} test)" for label in scarce], 5
+    )
+    yield found(
+        "TZ211",
+        "warning",
+        what=f"{len(scarce)} of {data.num_classes} classes have fewer than {SCARCE_TRAIN} training images or "
+        f"{SCARCE_TEST} test images: {shown}.",
+        why="Of so few test images one more or less changes the figure of the class by a third or more, and "
+        "a class is hardly learned from so few training images.",
+        how="Add images of these classes, merge them with others, leave them out (class_names=), or use "
+        "data.folds(5), which tests each image once.",
     )
 
 

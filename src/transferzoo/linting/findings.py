@@ -35,6 +35,7 @@ CODES: dict[str, tuple[str, str]] = {
     "TZ208": ("shifted-classes", "splits differ in their shares of classes by more than chance"),
     "TZ209": ("single-class", "all images of a split have one label"),
     "TZ210": ("copies-in-validation", "validation images are among the training images"),
+    "TZ211": ("scarce-class", "a class has too few images to learn from or to be tested on"),
     "TZ301": ("augmented-validation", "validation images are changed at random"),
     "TZ302": ("repeated-validation", "some validation images count twice"),
     "TZ303": ("carried-rate", "training begins at the rate that another model's ended with"),

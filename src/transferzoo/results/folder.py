@@ -34,7 +34,9 @@ SAVING = ".saving-"
 LEFTOVERS = (LOCK, HOLDER, ".checkpoint-*.npz", f"{SAVING}*")
 
 
-ARRAYS = ("index", "y_true", "y_prob", "validation_true", "validation_prob")
+# of text, and not known of every dataset
+NAMES = ("files", "groups")
+ARRAYS = ("index", "y_true", "y_prob", *NAMES, "validation_true", "validation_prob")
 
 
 def sweep_leftovers(folder: Path) -> None:

@@ -21,6 +21,8 @@ class Mistake:
     ----------
     place : int
         Its place in ``result.y_true``, and in ``x_test`` of the dataset that the run was tested on.
+    file : str or None
+        Its file, as the dataset has it; None where the images came as arrays.
     true, predicted : str
         Class names.
     probability : float
@@ -34,13 +36,15 @@ class Mistake:
     predicted: str
     probability: float
     probability_of_true: float
+    file: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
         return asdict(self)
 
     def __str__(self) -> str:
-        return f"test image {self.place}: {self.true}, taken for {self.predicted} ({self.probability:.1%})"
+        image = f"test image {self.place}" if self.file is None else self.file
+        return f"{image}: {self.true}, taken for {self.predicted} ({self.probability:.1%})"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +88,7 @@ def find_mistakes(result: Result, limit: int | None) -> list[Mistake]:
             predicted=result.class_names[guesses[place]],
             probability=float(result.y_prob[place, guesses[place]]),
             probability_of_true=float(result.y_prob[place, result.y_true[place]]),
+            file=None if result.files is None else str(result.files[place]),
         )
         for place in wrong
     ]

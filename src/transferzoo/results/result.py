@@ -21,11 +21,13 @@ from transferzoo.ground.arguments import check_array, check_mapping
 from transferzoo.ground.progress import Progress
 from transferzoo.ground.storage.files import check_path, folder_written_beside, refuse_full_folder
 from transferzoo.judging.prediction_checks import check_class_names, check_labels
+from transferzoo.results.fields import history_of, index_of, names_of, numbers_of
 from transferzoo.results.folder import (
     FORMAT,
     HISTORY,
     KIND,
     MODEL,
+    NAMES,
     PREDICTIONS,
     RUN,
     SAVING,
@@ -70,7 +72,7 @@ class Result:
         mobilenet/
             run.json            name, metrics, settings, costs, environment, provenance, class names
             history.csv         one line for each epoch
-            predictions.npz     index, y_true and y_prob; validation_true and validation_prob
+            predictions.npz     index, y_true, y_prob, files, groups; validation_true, validation_prob
             model.keras         the trained model; loads with Keras alone, and with tz.load_model
 
     Attributes
@@ -96,6 +98,8 @@ class Result:
         Versions, backend and device.
     index : ndarray of int64, shape (n,)
         Place of each image in the test split it was taken from; by default ``0`` to ``n - 1``.
+    files, groups : ndarray of str, shape (n,), or None
+        The file that each test image came from, and what it belongs to; None where that is not known.
     validation_true, validation_prob : ndarray of int64, shape (m,), and of float32, shape (m, k), or None
         The same for the validation images, which the temperature was fitted on.
     provenance : dict
@@ -137,6 +141,8 @@ class Result:
     costs: dict[str, Any]
     environment: dict[str, str]
     index: NDArray[np.int64] | None = None
+    files: NDArray[np.str_] | None = None
+    groups: NDArray[np.str_] | None = None
     validation_true: NDArray[np.int64] | None = None
     validation_prob: NDArray[np.float32] | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -153,15 +159,17 @@ class Result:
         n, k = y_prob.shape
         values = {
             "name": str(self.name),
-            "metrics": _numbers("metrics", self.metrics),
-            "history": _history(self.history),
+            "metrics": numbers_of("metrics", self.metrics),
+            "history": history_of(self.history),
             "y_true": check_labels("y_true", self.y_true, num_classes=k, length=n),
             "y_prob": y_prob,
             "class_names": check_class_names(self.class_names, k),
             "settings": plain(self.settings),
-            "costs": _numbers("costs", self.costs),
+            "costs": numbers_of("costs", self.costs),
             "environment": {str(key): str(value) for key, value in self.environment.items()},
-            "index": _index(self.index, n),
+            "index": index_of(self.index, n),
+            "files": names_of("files", self.files, n),
+            "groups": names_of("groups", self.groups, n),
             "provenance": plain(self.provenance),
             "folder": None if self.folder is None else Path(self.folder),
         }
@@ -426,6 +434,7 @@ class Result:
     def _write(self, part: Path, *, model: bool) -> None:
         write_history(part / HISTORY, self.history, self.epochs)
         arrays: dict[str, Any] = {"index": self.index, "y_true": self.y_true, "y_prob": self.y_prob}
+        arrays |= {key: names for key in NAMES if (names := getattr(self, key)) is not None}
         if self.validation_prob is not None:
             arrays |= {"validation_true": self.validation_true, "validation_prob": self.validation_prob}
         np.savez_compressed(part / PREDICTIONS, **arrays)
@@ -507,39 +516,3 @@ def _chosen(chosen: Mapping[str, Any]) -> str:
     if not options:
         return "no time to train the backbone"
     return ", ".join(f"{key}={value}" for key, value in options.items()) + " in the last phase"
-
-
-def _numbers(argument: str, table: Mapping[str, Any]) -> dict[str, Any]:
-    check_mapping(argument, table, "a mapping of names to numbers")
-    values = {str(key): plain(value) for key, value in table.items()}
-    for key, value in values.items():
-        if not isinstance(value, int | float | None):
-            raise invalid(f"{argument}[{key!r}]", "a number", value)
-    return {key: math.nan if value is None else value for key, value in values.items()}
-
-
-def _index(index: Any, count: int) -> NDArray[np.int64]:
-    array = np.arange(count) if index is None else np.asarray(index)
-    if array.shape != (count,) or array.dtype.kind not in "iu":
-        raise invalid("index", f"whole numbers, shape ({count},)", array.shape)
-    return array.astype(np.int64, copy=False)
-
-
-def _history(history: Mapping[str, Any]) -> dict[str, list[Any]]:
-    lists: dict[str, list[Any]] = {}
-    for key, values in history.items():
-        try:
-            lists[str(key)] = [_entry(key, value) for value in values]
-        except (TypeError, ValueError):
-            raise invalid(f"history[{key!r}]", "a list of numbers, one for each epoch", values) from None
-    lengths = {key: len(values) for key, values in lists.items()}
-    if len(set(lengths.values())) > 1 or "epoch" in lists:
-        raise invalid("history", "lists of one length, one entry for each epoch, none named 'epoch'", lengths)
-    # as they are read back
-    return {key: lists[key] for key in sorted(lists, key=lambda key: key != "phase")}
-
-
-def _entry(key: str, value: Any) -> Any:
-    if key == "phase":
-        return str(value)
-    return math.nan if value is None else float(value)
