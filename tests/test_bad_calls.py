@@ -81,7 +81,7 @@ KINDS = {
     "share": "validation test confidence rate rotation zoom shift erase",
     "flag": "save_model cache lint replace flip_safe nesterov horizontal_flip rerun faithful",
     "choice": "classifier_activation preprocessing stem normalize strategy resize layout on_error kind fill "
-    "optimizer schedule when heads batch_norm keep channels cost metric",
+    "optimizer schedule when heads batch_norm keep channels cost metric sampling class_weight",
     "size": "image_size",
     "shape": "input_shape",
     "images": "images x_train x_test x_validation",
@@ -227,7 +227,8 @@ NAMES = """
 OPTIONS = {
     "fit_and_evaluate": "epochs batch_size learning_rate momentum weight_decay nesterov optimizer schedule "
     "label_smoothing warmup mixup batch_norm keep patience rand_augment horizontal_flip augmentation "
-    "weights head image_size trainable classifier_activation preprocessing stem faithful steps_per_epoch",
+    "weights head image_size trainable classifier_activation preprocessing stem faithful steps_per_epoch "
+    "class_weight sampling",
     "compare": "epochs batch_size image_size weights",
     "find_learning_rate": "batch_size image_size",
     "lint": "epochs image_size",
@@ -375,7 +376,10 @@ COMMANDS = {
     "fit mobilenet_025 -d digits --weights none --epochs 1": {
         **{f"--{name}": "count" for name in ("seed", "epochs", "batch-size", "patience", "image-size")},
         **{f"--{name}": "number" for name in ("learning-rate", "minutes", "weight-decay", "label-smoothing")},
-        **{f"--{name}": "choice" for name in ("recipe", "head", "weights", "keep", "stem", "schedule")},
+        **{
+            f"--{name}": "choice"
+            for name in ("recipe", "head", "weights", "keep", "stem", "schedule", "sampling", "class-weight")
+        },
         **{f"--{name}": "choice" for name in ("batch-norm", "augmentation", "trainable")},
         "--out": "path",
         "--validation": "number",

@@ -128,7 +128,6 @@ def test_a_count_is_refused_unless_it_is_whole_and_large_enough(value):
 @pytest.mark.parametrize(
     ("option", "advice"),
     [
-        ("class_weight", "balanced_accuracy"),
         ("validation_split", "tz.from_arrays(…, validation=0.2)"),
         ("optimizer", "tz.Phase(optimizer="),
         ("lr", "It is called learning_rate"),

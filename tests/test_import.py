@@ -22,9 +22,10 @@ tz.Result, tz.Study, tz.statistics, tz.calibration, tz.verify, tz.diff, tz.studi
 """
 
 # From the ground up: a room imports only from rooms that stand before it.
-GROUND = ["version", "ground.frozen", "errors", "ground.arguments", "ground.progress", "ground.interrupts"]
+GROUND = ["version", "ground.frozen", "errors", "ground.arguments", "ground.metrics", "ground.progress"]
+GROUND += ["ground.interrupts", "ground.quiet"]
 GROUND += ["ground.storage.files", "ground.storage.locking", "ground.storage.downloads", "ground.registry"]
-GROUND += ["ground.metrics", "ground.environment"]
+GROUND += ["ground.environment"]
 MAKING = [
     "backbones.backbone",
     "backbones.alexnet",
@@ -59,6 +60,7 @@ MAKING = [
     "data.augmentation",
     "data.mixing",
     "data.batches",
+    "recipes.weighting",
     "recipes.phase",
     "recipes.recipe",
     "recipes.catalog",

@@ -134,6 +134,31 @@ class TestHistory:
             assert [line.get_xdata() for line in panel.lines[2:]] == [[2.5, 2.5]]
             assert [text.get_text().strip() for text in panel.texts] == ["fine-tune"]
 
+    def test_a_solved_head_is_a_line_across_and_no_epoch(self):
+        solved = {name: [values[0], *values] for name, values in HISTORY.items()}
+        solved |= {"phase": ["probe", *HISTORY["phase"]], "strength": [0.01, *[math.nan] * 4]}
+        for panel, name in zip(plots.history(solved), ("loss", "accuracy"), strict=True):
+            assert panel.lines[0].get_ydata().tolist() == HISTORY[name]
+            assert panel.lines[0].get_xdata().tolist() == [1, 2, 3, 4]
+            across = panel.lines[2]
+            assert across.get_ydata() == [HISTORY[f"val_{name}"][0]] * 2
+            assert across.get_label() == "probe, validation"
+
+    def test_a_solved_head_alone_is_two_bars(self):
+        solved = {"loss": [0.1], "accuracy": [1.0], "val_loss": [0.6], "val_accuracy": [0.8]}
+        solved |= {"phase": ["probe"], "strength": [0.1]}
+        loss, accuracy = plots.history(solved)
+        assert [bar.get_height() for bar in loss.patches] == [0.1, 0.6]
+        assert [bar.get_height() for bar in accuracy.patches] == [1.0, 0.8]
+        assert [label.get_text() for label in accuracy.get_xticklabels()] == ["training", "validation"]
+        assert not loss.lines
+
+    def test_a_title_stands_above_the_legend(self):
+        loss, _ = plots.history(HISTORY, title="mobilenet on cifar10")
+        title, legend = rendered_boxes([loss.title, loss._left_title, loss.get_legend()])[-2:]
+        assert loss.get_title(loc="left") == "mobilenet on cifar10"
+        assert not overlapping([title, legend])
+
     def test_epochs_have_whole_numbers(self):
         for epochs in (1, 2, 3, 40):
             loss, _ = plots.history({"loss": [0.5] * epochs, "accuracy": [0.5] * epochs})
@@ -188,7 +213,11 @@ class TestConfusionMatrix:
         ax = plots.confusion_matrix(y_true, y_prob, class_names=CIFAR, normalize=normalize)
         matrix = confusion(y_true, y_prob, normalize=normalize)
         assert (ax.images[0].get_array() == matrix).all()
-        shown = [f"{value:d}" if normalize is None else f"{value:.2f}" for value in matrix.flat]
+        if normalize is None:
+            shown = [str(value) if value else "" for value in matrix.flat]
+        else:
+            words = [f"{100 * value:.0f}%" if value >= 0.005 else "<1%" for value in matrix.flat]
+            shown = [word if value else "" for word, value in zip(words, matrix.flat, strict=True)]
         assert [text.get_text() for text in ax.texts] == shown
 
     def test_both_axes_carry_the_class_names(self):
@@ -267,6 +296,19 @@ class TestComparison:
         ax = plots.comparison(ROWS, metric="parameters")
         assert [name for name, _ in bars(ax)] == ["mobilenet", "resnet50", "vgg16"]
         assert [text.get_text() for text in ax.texts] == ["3.2 M", "25.6 M", "138 M"]
+
+    def test_intervals_are_drawn_and_the_axis_ends_at_100_per_cent(self):
+        rows = [
+            {"model": "a", "accuracy": 0.9, "accuracy_low": 0.85, "accuracy_high": 0.97},
+            {"model": "b", "accuracy": 0.5},
+        ]
+        ax = plots.comparison(rows, title="cifar10")
+        (segments,) = [each.get_segments() for each in ax.collections]
+        np.testing.assert_allclose(segments, [[[0.85, 0], [0.97, 0]]])
+        assert ax.get_xlim() == (0, 1)
+        assert ax.get_title(loc="left") == "cifar10"
+        assert [text.get_text() for text in ax.texts] == ["90.0%", "50.0%"]
+        assert ax.texts[0].xy[0] == 0.97
 
     def test_a_row_without_the_metric_comes_last(self):
         ax = plots.comparison(ROWS, metric="log_loss")

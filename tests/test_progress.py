@@ -1,10 +1,15 @@
 import io
+import os
+import re
+import subprocess
 import sys
+import types
 
 import pytest
 
+import transferzoo as tz
 from transferzoo.errors import InvalidInputError
-from transferzoo.ground.progress import Progress, TerminalProgress, choose_progress
+from transferzoo.ground.progress import LineProgress, Progress, TerminalProgress, choose_progress
 
 
 class Terminal(io.StringIO):
@@ -12,9 +17,10 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_progress_is_silent_by_default_where_no_terminal_listens(monkeypatch):
+@pytest.mark.parametrize("verbose", ["auto", True])
+def test_progress_is_lines_where_no_terminal_listens(monkeypatch, verbose):
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    assert type(choose_progress("auto")) is Progress
+    assert type(choose_progress(verbose)) is LineProgress
 
 
 def test_progress_is_shown_by_default_in_a_terminal(monkeypatch):
@@ -22,9 +28,8 @@ def test_progress_is_shown_by_default_in_a_terminal(monkeypatch):
     assert isinstance(choose_progress("auto"), TerminalProgress)
 
 
-@pytest.mark.parametrize(("verbose", "kind"), [(True, TerminalProgress), (False, Progress)])
-def test_progress_is_shown_or_not_as_asked(verbose, kind):
-    assert type(choose_progress(verbose)) is kind
+def test_no_progress_is_shown_where_that_is_asked_for():
+    assert type(choose_progress(False)) is Progress
 
 
 def test_a_display_of_ones_own_is_used_as_it_is():
@@ -58,3 +63,92 @@ def test_a_bar_leaves_standard_output_alone(capsys):
     with TerminalProgress().task("training", 3) as task:
         task.advance()
     assert capsys.readouterr().out == ""
+
+
+class Clock:
+    """A clock that a test moves."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    made = Clock()
+    monkeypatch.setattr("transferzoo.ground.progress.time", made)
+    return made
+
+
+def test_a_short_task_prints_no_line(clock, capsys):
+    with LineProgress().task("reading", 10) as task:
+        for _ in range(10):
+            clock.now += 1
+            task.advance()
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_long_task_prints_a_line_every_30_seconds_with_the_time_left(clock, capsys):
+    with LineProgress().task("features", 100, unit="batches") as task:
+        for _ in range(100):
+            clock.now += 2
+            task.advance()
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines()[0] == "features: 15 of 100 batches, 3 min left"
+    assert len(err.splitlines()) == 6
+
+
+def test_bytes_are_counted_with_their_prefix(clock, capsys):
+    with LineProgress().task("downloading", None, unit="bytes") as task:
+        clock.now += 40
+        task.advance(5_000_000)
+    assert capsys.readouterr().err == "downloading: 5 MB\n"
+
+
+def test_a_run_in_a_pipe_says_what_it_is_and_how_each_epoch_ended(tiny, quick, tiny_digits, capsys):
+    tz.fit_and_evaluate(tiny, tiny_digits, weights=None, recipe=quick, epochs=2, lint=False)
+    out, err = capsys.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert lines[0] == (
+        "tiny, recipe quick: all (2 epochs); 100 training, 50 validation and 50 test images of 32×32 in 10 "
+        "classes"
+    )
+    assert lines[1] == "all: 2 epochs of 2 steps; compiling first"
+    figures = r"loss \d\.\d+, validation accuracy \d+\.\d%, \d+ s"
+    assert re.fullmatch(rf"all, epoch 1 of 2: {figures}; \d+ s left", lines[2])
+    assert re.fullmatch(rf"all, epoch 2 of 2: {figures}", lines[3])
+
+
+def test_a_quiet_run_says_nothing(tiny, quick, tiny_digits, capsys):
+    tz.fit_and_evaluate(tiny, tiny_digits, weights=None, recipe=quick, lint=False, verbose=False)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_notebook_counts_as_a_place_for_bars(monkeypatch):
+    kernel = types.SimpleNamespace(kernel=object())
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: kernel))
+    assert isinstance(choose_progress("auto"), TerminalProgress)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are of POSIX systems")
+def test_a_line_stands_above_the_bar_of_a_terminal():
+    code = (
+        "import time\nfrom transferzoo.ground.progress import TerminalProgress\n"
+        "progress = TerminalProgress()\n"
+        "with progress.task('training', 3) as task:\n"
+        "    for number in range(3):\n"
+        "        task.advance(); progress.say(f'epoch {number} [of] 3'); time.sleep(0.2)\n"
+    )
+    reader, terminal = os.openpty()
+    subprocess.run(
+        [sys.executable, "-c", code], stderr=terminal, check=True, env={**os.environ, "TERM": "xterm"}
+    )
+    os.close(terminal)
+    shown = os.read(reader, 100_000).decode()
+    os.close(reader)
+    assert [f"epoch {number} [of] 3" in shown for number in range(3)] == [True] * 3
+    assert "3/3 steps" in re.sub(r"\x1b\[[\d;]*m", "", shown)

@@ -316,7 +316,9 @@ class TestRecord:
             assert part in text
 
     def test_repr_stays_one_short_line(self):
-        assert repr(make_result()) == "<Result 'mobilenet': accuracy 75.0% on 4 images of 3 classes>"
+        assert repr(make_result()) == (
+            "<Result 'mobilenet': accuracy 75.0% (30.1 to 95.4%) on 4 images of 3 classes>"
+        )
 
     def test_fields_cannot_be_set(self):
         with pytest.raises(dataclasses.FrozenInstanceError):

@@ -159,11 +159,21 @@ __all__ = [
 ]
 
 
+def _import(module: str) -> Any:
+    """Import a module; where it is the first to load Keras, without TensorFlow's log lines."""
+    if "keras" in sys.modules or module in sys.modules:
+        return importlib.import_module(module)
+    from transferzoo.ground.quiet import quiet_import
+
+    with quiet_import():
+        return importlib.import_module(module)
+
+
 def __getattr__(name: str) -> Any:
     if name in _ROOMS:
-        value = getattr(importlib.import_module(f"transferzoo.{_ROOMS[name]}"), name)
+        value = getattr(_import(f"transferzoo.{_ROOMS[name]}"), name)
     elif name in _MODULES:
-        value = importlib.import_module(f"transferzoo.{name}")
+        value = _import(f"transferzoo.{name}")
     else:
         raise AttributeError(
             f"module 'transferzoo' has no attribute '{name}'", name=name, obj=sys.modules[__name__]

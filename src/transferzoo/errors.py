@@ -148,8 +148,7 @@ def unknown_name(kind: str, value: Any, names: Iterable[str], show: str) -> Unkn
 
 # what a Keras user writes, and what is written here; the nearest spelling would be another thing
 _ELSEWHERE = {
-    "class_weight": "Classes cannot be weighted yet; balanced_accuracy in the result counts all alike.",
-    "sample_weight": "Images cannot be weighted.",
+    "sample_weight": "Images cannot be weighted one by one; class_weight weighs classes.",
     "validation_split": "The dataset holds the validation images: tz.from_arrays(…, validation=0.2).",
     "validation_data": "The dataset holds the validation images: tz.from_arrays(…, x_validation=…).",
     "optimizer": "The recipe chooses it: tz.Phase(optimizer='sgd' or 'adamw') in a tz.Recipe of your own.",

@@ -34,6 +34,7 @@ from transferzoo.models.prediction import output_activation
 from transferzoo.recipes.catalog import resolve_recipe
 from transferzoo.recipes.recipe import OPTIONS as RECIPE_OPTIONS
 from transferzoo.recipes.recipe import Recipe
+from transferzoo.recipes.weighting import refuse_unknown_classes
 from transferzoo.results.differences import differing
 from transferzoo.results.folder import LEFTOVERS, is_run, read_settings
 from transferzoo.results.identity import identity_hash, identity_of, plain
@@ -69,6 +70,23 @@ class RunPlan:
     def digest(self) -> str:
         """SHA-256 that names the run: the same for the same run, wherever and whenever it is asked for."""
         return identity_hash(self.settings)
+
+    def in_words(self) -> str:
+        """Return what the run is, in a line: for the beginning of its progress."""
+        phases = [
+            f"{phase.name} ({phase.epochs} epochs)" if phase.optimizer != "lbfgs" else phase.name
+            for phase in self.recipe.phases
+        ]
+        data = self.data
+        sizes = f"{len(data.y_train):,} training, {len(data.y_validation):,} validation"
+        height, width, _ = data.input_shape
+        lost = sum(data.left_out.values())
+        return (
+            f"{self.name}, recipe {self.recipe.name}: {', then '.join(phases)}; {sizes} and "
+            f"{len(data.y_test):,} test images of {height}×{width} in {data.num_classes} classes"
+            + (f" ({lost:,} files left out)" if lost else "")
+            + ("" if self.minutes is None else f"; at most {self.minutes:g} minutes")
+        )
 
     def finished(self) -> bool:
         """Tell whether the output folder holds this very run."""
@@ -126,6 +144,7 @@ def plan_run(
     settled = settle(model, resolved, options, caller)
     minutes = check_minutes(minutes, settled.recipe, options)
     data = resolve_data(data, seed=seed, progress=progress)
+    refuse_unknown_classes(settled.recipe.class_weight, data.class_names)
     # how many epochs a recipe has may depend on the images
     settled = replace(settled, recipe=settled.recipe.for_images(len(data.x_train)))
     timed = {} if minutes is None else {"minutes": minutes}

@@ -137,7 +137,7 @@ def find_learning_rate(
     cache : bool, default True
         Whether features of a frozen backbone are kept on disk; see `FeatureStore`.
     verbose : {"auto", True, False}, default "auto"
-        Show progress; ``"auto"``: when standard error is a terminal.
+        Show progress on standard error: bars in a terminal or a notebook, lines elsewhere.
     **options
         As `fit_and_evaluate` takes them, without `learning_rate`.
 

@@ -94,7 +94,8 @@ def fit_and_evaluate(
     lint : bool, default True
         Whether what `tz.lint` finds is said, each finding once a process, before the training begins.
     verbose : {"auto", True, False}, default "auto"
-        Show progress; ``"auto"``: when standard error is a terminal.
+        Show progress on standard error: bars in a terminal and in a notebook, lines elsewhere, one at the
+        start and one an epoch. False: show nothing.
     **options
         Whatever belongs to `build` (`weights`, `head`, `image_size`, …) where a name is given, or to the
         recipe (`epochs`, `batch_size`, `learning_rate`, …: see `Recipe.with_options`).
@@ -211,6 +212,7 @@ def _fresh(
     """Return the result of a run that goes on from its checkpoint, or begins."""
     started = datetime.datetime.now(datetime.UTC)
     clock = _Clock()
+    progress.say(run.in_words())
     model = run.model
     if model is None:
         assert run.build_plan is not None

@@ -8,9 +8,6 @@ import functools
 import inspect
 import logging
 import math
-import os
-import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +16,7 @@ import typer
 
 from transferzoo.errors import InvalidInputError, UnknownNameError, invalid, unknown_name
 from transferzoo.ground.interrupts import Terminated
+from transferzoo.ground.quiet import quiet_import
 from transferzoo.training.checkpoints import CHECKPOINT
 
 if TYPE_CHECKING:
@@ -171,6 +169,12 @@ _PASSED_ON: dict[str, tuple[Any, Any]] = {
     "augmentation": _passed_on(str, "augmentation", TRAINING, "none, article, light or strong."),
     "mixup": _passed_on(float, "mixup", TRAINING, "Alpha of the Beta distribution; 0: none."),
     "rand_augment": _passed_on(int, "rand-augment", TRAINING, "Operations an image; 0: none."),
+    "class_weight": _passed_on(
+        str, "class-weight", TRAINING, "balanced, or weights such as cat=2,dog=1.", None, "all the same"
+    ),
+    "sampling": _passed_on(
+        str, "sampling", TRAINING, "balanced: an epoch shows all classes equally often.", None, "as_is"
+    ),
     "keep": _passed_on(str, "keep", TRAINING, "best, last or safe: which epoch's weights."),
     "patience": _passed_on(
         str, "patience", TRAINING, "Stop after so many epochs that are no better; none: do not."
@@ -267,6 +271,21 @@ def number_list(name: str, text: str) -> list[int]:
     return [int(part) for part in parts]
 
 
+def class_weight_of(text: str) -> str | dict[str, float]:
+    """Return the weights of a text such as ``cat=2,dog=1``; a text without ``=`` as it is."""
+    if "=" not in text:
+        return text
+    weights = {}
+    for part in text.split(","):
+        name, _, number = part.rpartition("=")
+        try:
+            weights[name.strip()] = float(number)
+        except ValueError:
+            accepted = "balanced, or weights such as cat=2,dog=1"
+            raise invalid("--class-weight", accepted, text) from None
+    return weights
+
+
 @contextlib.contextmanager
 def stoppable(folder: Path | None) -> Iterator[None]:
     """Keep what the library says of an interrupt; where it says nothing, look for an earlier checkpoint."""
@@ -293,6 +312,8 @@ def prepare(names: list[str], given: dict[str, Any]) -> tuple[Dataset, dict[str,
     for name in ("weights", "patience"):
         if options.get(name, "").lower() == "none":
             options[name] = None
+    if "class_weight" in options:
+        options["class_weight"] = class_weight_of(options["class_weight"])
     for name in ("image_size", "patience"):
         if (options.get(name) or "").isdecimal():
             options[name] = int(options[name])
@@ -415,22 +436,3 @@ def _refuse(option: str, others: Mapping[str, Any]) -> None:
 
 def _share(value: float) -> float:
     return int(value) if math.isfinite(value) and value >= 1 and value == int(value) else value
-
-
-@contextlib.contextmanager
-def quiet_import() -> Iterator[None]:
-    """Keep what TensorFlow's C++ says while loading off the terminal, unless loading fails."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    saved = os.dup(2)
-    with tempfile.TemporaryFile() as heard:
-        os.dup2(heard.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            heard.seek(0)
-            os.write(saved, heard.read())
-            raise
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)

@@ -136,7 +136,8 @@ def save_study(study: Study, data: Dataset, folder: Path) -> None:
         save_run_plots(result, result.folder, data)
     rows = study.summary()
     figure = Figure(figsize=(7, 1.4 + 0.5 * len(rows)), layout="constrained")
-    plots.comparison(rows, ax=figure.subplots())
+    title = f"{data.name}, {len(data.y_test):,} test images, 95 % intervals"
+    plots.comparison(rows, title=title, ax=figure.subplots())
     figure.savefig(folder / "comparison.png", dpi=120)
     save_frontier(study, "latency_ms", folder / "frontier.png")
     figure = Figure(figsize=(8, 8), layout="constrained")

@@ -11,8 +11,9 @@ import typer
 
 from transferzoo.cli import output
 from transferzoo.cli.app import app
-from transferzoo.cli.options import QuietOption, quiet_import
+from transferzoo.cli.options import QuietOption
 from transferzoo.errors import RecordError, invalid
+from transferzoo.ground.quiet import quiet_import
 
 
 @app.command(

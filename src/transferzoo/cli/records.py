@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from transferzoo.cli.app import app
-from transferzoo.cli.options import quiet_import
 from transferzoo.errors import InvalidInputError, invalid
+from transferzoo.ground.quiet import quiet_import
 from transferzoo.ground.storage.files import written_beside
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ import typer
 
 from transferzoo.cli import output
 from transferzoo.cli.app import app
-from transferzoo.cli.options import QuietOption, number_list, quiet_import, stoppable
+from transferzoo.cli.options import QuietOption, number_list, stoppable
+from transferzoo.ground.quiet import quiet_import
 
 study = typer.Typer(
     name="study",

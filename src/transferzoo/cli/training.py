@@ -16,11 +16,11 @@ from transferzoo.cli.options import (
     SeedOption,
     number_list,
     prepare,
-    quiet_import,
     sharing,
     stoppable,
 )
 from transferzoo.errors import invalid
+from transferzoo.ground.quiet import quiet_import
 from transferzoo.ground.storage.files import written_beside
 
 DEMO_BACKBONES = ("mobilenet_025", "mobilenet_v2_035")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,7 @@ class _Epoch:
 
     number: int
     order: np.ndarray
+    picks: np.ndarray | None
     draws: np.ndarray | None
     partners: Partners | None
 
@@ -56,6 +58,12 @@ class Batches(keras.utils.PyDataset):
 
     as_float : bool, default False
         Whether uint8 images are handed out as float32.
+    class_weight : sequence of float, shape (num_classes,), optional
+        What each class weighs in the loss. A batch then has a third part, the weight of each sample; a
+        mixed sample has the mean of its two classes' weights, by their shares.
+    balanced : bool, default False
+        Show all classes equally often: an epoch is as long as ever, with images of small classes several
+        times, each time augmented anew.
 
     Attributes
     ----------
@@ -83,6 +91,8 @@ class Batches(keras.utils.PyDataset):
         first_epoch: int = 0,
         first_batch: int = 0,
         as_float: bool = False,
+        class_weight: Sequence[float] | None = None,
+        balanced: bool = False,
     ) -> None:
         super().__init__()
         self.x = x
@@ -100,6 +110,8 @@ class Batches(keras.utils.PyDataset):
             raise invalid("first_batch", f"below {self.steps}, the batches of an epoch", first_batch)
         self.epoch = self.first_epoch
         self.as_float = as_float
+        self.balanced = balanced and y is not None
+        self._weights = None if class_weight is None else np.asarray(class_weight, "float32")
         self._one_hot = np.eye(num_classes, dtype="float32")
         self._begun = self._finished = False
         self._drawn: _Epoch | None = None
@@ -125,7 +137,13 @@ class Batches(keras.utils.PyDataset):
             count, number = len(self.x), self.epoch
             entropy = [*self.seed, number]
             order = np.random.default_rng(entropy).permutation(count) if self.shuffle else np.arange(count)
-            draws = partners = None
+            draws = partners = picks = None
+            if self.balanced:
+                assert self.y is not None
+                # the third of the children, so that the other two are as they were without it
+                picks = _balanced_picks(
+                    self.y, np.random.default_rng(np.random.SeedSequence(entropy).spawn(3)[2])
+                )
             if (change := self.augmentation) is not None:
                 of_images, of_partners = (
                     np.random.default_rng(child) for child in np.random.SeedSequence(entropy).spawn(2)
@@ -133,7 +151,9 @@ class Batches(keras.utils.PyDataset):
                 draws = change.draw(count, of_images)
                 if self.y is not None and (change.mixup or change.cutmix):
                     partners = draw_partners(count, change.mixup, change.cutmix, of_partners)
-            drawn = self._drawn = _Epoch(number=number, order=order, draws=draws, partners=partners)
+            drawn = self._drawn = _Epoch(
+                number=number, order=order, picks=picks, draws=draws, partners=partners
+            )
         return drawn
 
     def __getitem__(self, index: int) -> Any:
@@ -147,14 +167,18 @@ class Batches(keras.utils.PyDataset):
         x = self._samples(chosen, drawn)
         if self.y is None:
             return (x,)
-        y = self._one_hot[self.y[chosen]]
-        if drawn.partners is None:
-            return x, y
-        partners = drawn.partners.of(chosen)
-        return partners.mix(x, y, self._samples(partners.index, drawn), self._one_hot[self.y[partners.index]])
+        y = self._labels(self.y, chosen, drawn)
+        if drawn.partners is not None:
+            partners = drawn.partners.of(chosen)
+            other_y = self._labels(self.y, partners.index, drawn)
+            x, y = partners.mix(x, y, self._samples(partners.index, drawn), other_y)
+        return (x, y) if self._weights is None else (x, y, y @ self._weights)
+
+    def _labels(self, labels: np.ndarray, chosen: np.ndarray, drawn: _Epoch) -> np.ndarray:
+        return np.asarray(self._one_hot[labels[chosen if drawn.picks is None else drawn.picks[chosen]]])
 
     def _samples(self, chosen: np.ndarray, drawn: _Epoch) -> np.ndarray:
-        x = np.asarray(self.x[chosen])
+        x = np.asarray(self.x[chosen if drawn.picks is None else drawn.picks[chosen]])
         if self.as_float:
             x = x.astype("float32", copy=False)
         if self.augmentation is None or drawn.draws is None:
@@ -173,3 +197,20 @@ class Batches(keras.utils.PyDataset):
         if self._begun and self._finished:
             self.epoch += 1
         self._begun = self._finished = False
+
+
+def _balanced_picks(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return as many places in `y` as it has, with all classes as often as each other, but for rounding.
+
+    The images of a large class change from draw to draw. Those of a small one are all taken before one is
+    taken again.
+    """
+    labels, label = np.unique(y, return_inverse=True)
+    quota = np.full(len(labels), len(y) // len(labels))
+    quota[rng.permutation(len(labels))[: len(y) % len(labels)]] += 1
+    picks = []
+    for number, count in enumerate(quota):
+        members = np.flatnonzero(label == number)
+        rounds = [rng.permutation(members) for _ in range(-(-int(count) // len(members)))]
+        picks.append(np.concatenate(rounds)[:count] if rounds else members[:0])
+    return np.concatenate(picks)

@@ -18,7 +18,7 @@ from transferzoo.ground.arguments import check_count
 from transferzoo.ground.progress import Progress, check_progress
 from transferzoo.models.architecture import network_digest
 from transferzoo.models.construct import BACKBONE, PREPROCESSING, backbone_of, connect, head_of
-from transferzoo.models.prediction import PREDICTION_BATCH, predict
+from transferzoo.models.prediction import PREDICTION_BATCH, outputs_at_once, predict, runs_once
 
 logger = logging.getLogger("transferzoo.features.extract")
 
@@ -122,8 +122,11 @@ def frozen_features(
 
     def blocks() -> Iterator[np.ndarray]:
         logger.info("computing features of %d images", len(images))
+        if runs_once(images, batch_size):
+            yield outputs_at_once(extractor, images)
+            return
         total = math.ceil(len(images) / batch_size)
-        with (progress or Progress()).task("features", total) as task:
+        with (progress or Progress()).task("features", total, unit="batches") as task:
             for start in range(0, len(images), batch_size):
                 yield np.asarray(extractor.predict_on_batch(images[start : start + batch_size]))
                 task.advance()

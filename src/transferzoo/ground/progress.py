@@ -1,17 +1,25 @@
-"""One progress display, handed down; silent unless a terminal asks."""
+"""One progress display, handed down: bars in terminals and notebooks, lines elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
 from transferzoo.errors import invalid
+from transferzoo.ground.metrics import bytes_in_words
+
+# seconds between two lines about one task, where no bar can be shown
+EVERY = 30.0
 
 
 class Progress:
     """Says nothing. The base of what shows something, and the display of whoever wants quiet."""
+
+    def say(self, text: str) -> None:
+        """Show a line that stays."""
 
     @contextlib.contextmanager
     def task(self, description: str, total: int | None = None, *, unit: str = "steps") -> Iterator[Task]:
@@ -22,7 +30,8 @@ class Progress:
         description : str
         total : int, optional
             Steps, or bytes; None while it is not known.
-        unit : {"steps", "bytes"}, default "steps"
+        unit : str, default "steps"
+            What is counted, in the plural. ``"bytes"`` are shown with their prefix and their speed.
         """
         del description, total, unit
         yield Task()
@@ -41,17 +50,80 @@ class Task:
         """Set how much is done already, and of how much."""
 
 
+class LineProgress(Progress):
+    """Lines on standard error, for pipes and log files: about a long task, one every 30 seconds."""
+
+    def say(self, text: str) -> None:
+        """Print a line at once."""
+        print(text, file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def task(self, description: str, total: int | None = None, *, unit: str = "steps") -> Iterator[Task]:
+        """Print lines while the block runs, if it takes long."""
+        yield _Lines(self, description, total, unit)
+
+
+class _Lines(Task):
+    def __init__(self, display: LineProgress, description: str, total: int | None, unit: str) -> None:
+        self._display = display
+        self._description = description
+        self._total = total
+        self._unit = unit
+        self._done = 0
+        self._began = self._said = time.monotonic()
+
+    def advance(self, steps: int = 1) -> None:
+        self._done += steps
+        now = time.monotonic()
+        if now - self._said < EVERY:
+            return
+        self._said = now
+        of, left = "", ""
+        if self._total:
+            of = f" of {self._count(self._total)}"
+            left = f", {duration((now - self._began) * (self._total / self._done - 1))} left"
+        self._display.say(f"{self._description}: {self._count(self._done)}{of} {self._word()}{left}".rstrip())
+
+    def _count(self, number: int) -> str:
+        return bytes_in_words(number) if self._unit == "bytes" else f"{number:,}"
+
+    def _word(self) -> str:
+        return "" if self._unit == "bytes" else self._unit
+
+    def describe(self, text: str) -> None:
+        self._description = text
+
+    def restart(self, done: int, total: int | None) -> None:
+        self._done, self._total = done, total
+
+
 class TerminalProgress(Progress):
-    """Bars with the time left, on standard error."""
+    """Bars with the time left, on standard error; in a notebook, below its cell."""
+
+    def __init__(self) -> None:
+        self._display: Any = None
+
+    def say(self, text: str) -> None:
+        """Print a line; above the bar, if one is shown."""
+        console = self._console() if self._display is None else self._display.console
+        console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    @staticmethod
+    def _console() -> Any:
+        from rich.console import Console
+
+        return Console() if in_notebook() else Console(stderr=True)
 
     @contextlib.contextmanager
     def task(self, description: str, total: int | None = None, *, unit: str = "steps") -> Iterator[Task]:
         """Show a bar while the block runs; it leaves no trace."""
         from rich import progress
-        from rich.console import Console
         from rich.progress import Progress as RichProgress
 
-        counted: list[progress.ProgressColumn] = [progress.MofNCompleteColumn()]
+        counted: list[progress.ProgressColumn] = [
+            progress.MofNCompleteColumn(),
+            progress.TextColumn(unit),
+        ]
         if unit == "bytes":
             counted = [
                 progress.TaskProgressColumn(),
@@ -64,8 +136,12 @@ class TerminalProgress(Progress):
             *counted,
             progress.TimeRemainingColumn(),
         ]
-        with RichProgress(*columns, console=Console(stderr=True), transient=True) as display:
-            yield _Bar(display, display.add_task(description, total=total))
+        with RichProgress(*columns, console=self._console(), transient=True) as display:
+            before, self._display = self._display, display
+            try:
+                yield _Bar(display, display.add_task(description, total=total))
+            finally:
+                self._display = before
 
 
 class _Bar(Task):
@@ -83,6 +159,27 @@ class _Bar(Task):
         self._display.update(self._number, completed=done, total=total)
 
 
+def duration(seconds: float) -> str:
+    """Return seconds as a person would say them.
+
+    Examples
+    --------
+    >>> duration(8.4), duration(200), duration(4000)
+    ('8 s', '3 min', '1 h 7 min')
+    """
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def in_notebook() -> bool:
+    """Tell whether the code runs in a notebook, where output is no terminal but can be drawn over."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return hasattr(shell, "kernel")
+
+
 def check_progress(progress: Any) -> None:
     """Raise unless `progress` is None or a display."""
     if not isinstance(progress, Progress | None):
@@ -95,12 +192,13 @@ def choose_progress(verbose: bool | str | Progress) -> Progress:
     Parameters
     ----------
     verbose : {"auto", True, False} or Progress
-        ``"auto"`` shows bars when standard error is a terminal.
+        ``"auto"`` and True show bars where standard error is a terminal, or in a notebook, and print lines
+        elsewhere. False shows nothing.
     """
     if isinstance(verbose, Progress):
         return verbose
-    if isinstance(verbose, str) and verbose == "auto":
-        return TerminalProgress() if sys.stderr.isatty() else Progress()
-    if isinstance(verbose, bool):
-        return TerminalProgress() if verbose else Progress()
+    if verbose is False:
+        return Progress()
+    if verbose is True or (isinstance(verbose, str) and verbose == "auto"):
+        return TerminalProgress() if in_notebook() or sys.stderr.isatty() else LineProgress()
     raise invalid("verbose", "'auto', True or False", verbose, candidates=("auto",))

@@ -188,7 +188,8 @@ def _imbalance(data: Dataset) -> Iterator[Finding]:
         f"Always answering {listing([data.class_names[most]])} gives a test accuracy of {points(baseline)}.",
         why="Accuracy alone hides how the rare classes fare (Brodersen et al. 2010, The balanced accuracy "
         "and its posterior distribution, ICPR).",
-        how="Read result.metrics['balanced_accuracy'] and the figures of each class beside the accuracy.",
+        how="Read result.metrics['balanced_accuracy'] and the figures of each class beside the accuracy; "
+        "class_weight='balanced' lets all classes weigh the same in training.",
     )
 
 

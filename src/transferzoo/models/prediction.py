@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,7 +13,7 @@ import numpy as np
 from scipy.special import softmax
 
 from transferzoo.data.batches import Batches
-from transferzoo.ground.progress import Progress
+from transferzoo.ground.progress import Progress, duration
 from transferzoo.models.construct import model_settings
 
 PREDICTION_BATCH = 128
@@ -26,10 +27,28 @@ def predict(
     progress: Progress | None = None,
 ) -> np.ndarray:
     """Return the model's outputs, float32 ``(n, …)``, a batch at a time so that memory stays flat."""
+    if runs_once(images, batch_size):
+        return outputs_at_once(model, images)
     callback = ProgressCallback(progress or Progress(), "predicting", math.ceil(len(images) / batch_size))
     batches = Batches(images, batch_size=batch_size, num_classes=0, as_float=needs_floats(model))
     with callback.shown():
         return np.asarray(model.predict(batches, verbose=0, callbacks=[callback]))
+
+
+def runs_once(images: np.ndarray, batch_size: int) -> bool:
+    """Tell whether images are better shown to a model as they are, without compiling it first.
+
+    On TensorFlow a single batch costs less than the trace of a graph for it. After several models with a
+    batch each, TensorFlow also takes their traces for one function that is traced again and again, and warns.
+    JAX compiles operation by operation where the whole is not compiled, which takes longer.
+    """
+    return keras.backend.backend() == "tensorflow" and len(images) <= batch_size
+
+
+def outputs_at_once(model: keras.Model, images: np.ndarray) -> np.ndarray:
+    """Return the model's outputs, float32, for images that are one batch."""
+    outputs = model(np.asarray(images, "float32"), training=False)
+    return np.asarray(keras.ops.convert_to_numpy(outputs))
 
 
 def predict_probabilities(
@@ -80,14 +99,28 @@ def compiles_with_xla() -> bool | str:
 
 
 class ProgressCallback(keras.callbacks.Callback):
-    """Moves a progress bar on at each batch."""
+    """Moves a progress bar on at each batch, and says how each epoch ended.
 
-    def __init__(self, progress: Progress, description: str, total: int) -> None:
+    Parameters
+    ----------
+    progress : Progress
+    description : str
+    total : int
+        Batches in all.
+    epochs : int, optional
+        The number of the last epoch, where there are epochs.
+    """
+
+    def __init__(
+        self, progress: Progress, description: str, total: int, *, epochs: int | None = None
+    ) -> None:
         super().__init__()
         self._progress = progress
         self._description = description
         self._total = total
+        self._epochs = epochs
         self._task: Any = None
+        self._began = self._compiled = 0.0
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
@@ -95,8 +128,20 @@ class ProgressCallback(keras.callbacks.Callback):
         with self._progress.task(self._description, self._total) as self._task:
             yield
 
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Say what the wait before the first step is for."""
+        self._task.describe(f"{self._description}: compiling")
+        self._compiled = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Start the clock."""
+        self._began = time.monotonic()
+
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Move on by one."""
+        if not self._compiled:
+            self._compiled = time.monotonic() - self._began
+            self._task.describe(self._description)
         self._task.advance()
 
     def on_predict_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -104,7 +149,16 @@ class ProgressCallback(keras.callbacks.Callback):
         self._task.advance()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Say how validation stands."""
-        accuracy = (logs or {}).get("val_accuracy")
-        if accuracy is not None:
-            self._task.describe(f"{self._description}, epoch {epoch + 1}: validation {accuracy:.1%}")
+        """Say how it stands, and how long the rest will take."""
+        figures = logs or {}
+        if self._epochs is None or "val_accuracy" not in figures:
+            return
+        took = time.monotonic() - self._began
+        self._task.describe(f"{self._description}: validation {figures['val_accuracy']:.1%}")
+        left = (self._epochs - epoch - 1) * (took - self._compiled)
+        self._compiled = 1e-9
+        self._progress.say(
+            f"{self._description}, epoch {epoch + 1} of {self._epochs}: loss {figures['loss']:.3f}, "
+            f"validation accuracy {figures['val_accuracy']:.1%}, {duration(took)}"
+            + (f"; {duration(left)} left" if left else "")
+        )

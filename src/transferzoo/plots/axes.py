@@ -44,9 +44,24 @@ def size_in_points(ax: Axes) -> tuple[float, float]:
 
 
 def fitted(text: str, points: float, size: float) -> str:
-    """Return text cut to fit into so many points at a font size."""
+    """Return text cut in its middle to fit into so many points at a font size.
+
+    Long names often begin alike, and differ at their ends.
+    """
     room = max(3, int(points / (CHARACTER * size)))
-    return text if len(text) <= room else text[: room - 1] + "…"
+    if len(text) <= room:
+        return text
+    end = (room - 1) // 2
+    return f"{text[: room - 1 - end]}…{text[len(text) - end :]}"
+
+
+def titled(ax: Axes, title: Any, *, above: float = 6.0) -> None:
+    """Give a panel a title so many points above it, unless it is None."""
+    if title is None:
+        return
+    if not isinstance(title, str):
+        raise invalid("title", "text or None", title)
+    ax.set_title(title, loc="left", fontsize=10, pad=above, parse_math=False)
 
 
 def format_axis(axis: Any, metric: str, values: NDArray[np.float64]) -> None:

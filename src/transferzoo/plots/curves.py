@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transferzoo.errors import invalid
+from transferzoo.ground.metrics import readable
 from transferzoo.plots.axes import (
     BLUE,
     GREY,
@@ -17,27 +18,33 @@ from transferzoo.plots.axes import (
     check_axes,
     finite_number,
     new_axes,
+    titled,
 )
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-def history(history: Any, *, ax: Any = None) -> NDArray[Any]:
+def history(history: Any, *, title: str | None = None, ax: Any = None) -> NDArray[Any]:
     """Loss and accuracy over the epochs, in two panels.
 
     Parameters
     ----------
     history : mapping of str to list, or an object whose ``history`` is one
         One entry an epoch: ``loss`` and ``accuracy``; where there are, ``val_loss``, ``val_accuracy`` and
-        ``phase`` (str). Accuracies are fractions in ``[0, 1]``. Other keys are not drawn.
+        ``phase`` (str). Accuracies are fractions in ``[0, 1]``. Where there is a finite ``strength``, a head
+        was solved in one go, which is no epoch. Other keys are not drawn.
+    title : str, optional
+        What stands above the left panel. Default: nothing.
     ax : pair of matplotlib Axes, optional
         Where to draw loss and accuracy; by default a new figure.
 
     Returns
     -------
     ndarray of Axes, shape (2,)
-        The loss panel and the accuracy panel. A thin line marks where a phase begins.
+        The loss panel and the accuracy panel. A thin line marks where a phase begins. A head that was solved
+        in one go is a dotted line at its validation figure; where nothing else was trained, its training
+        and validation figures are two bars.
 
     Raises
     ------
@@ -52,13 +59,23 @@ def history(history: Any, *, ax: Any = None) -> NDArray[Any]:
     """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    series, phases = _history_series(history)
+    series, phases, solved = _history_series(history)
     if ax is None:
         axes = new_axes(10, 3.8, columns=2)
     else:
         axes = np.asarray(ax, dtype=object).ravel()
         if axes.shape != (2,) or not all(hasattr(one, "plot") for one in axes):
             raise invalid("ax", "a pair of matplotlib Axes, for loss and accuracy", ax)
+    # above the legend, where there is one
+    titled(axes[0], title, above=6.0 if solved.all() else 22.0)
+    if solved.all():
+        for panel, name in zip(axes, ("loss", "accuracy"), strict=True):
+            _bars(panel, series, name)
+        return np.asarray(axes)
+    heads = {name: values[solved] for name, values in series.items()}
+    solvers = [phase for phase, without in zip(phases, solved, strict=False) if without]
+    series = {name: values[~solved] for name, values in series.items()}
+    phases = [phase for phase, without in zip(phases, solved, strict=False) if not without]
     epochs = np.arange(1, len(series["loss"]) + 1)
     marker = "o" if len(epochs) <= 30 else ""
     for panel, name in zip(axes, ("loss", "accuracy"), strict=True):
@@ -73,6 +90,9 @@ def history(history: Any, *, ax: Any = None) -> NDArray[Any]:
                 markersize=4,
                 label="validation",
             )
+        for number, value in enumerate(heads.get(f"val_{name}", [])):
+            label = f"{solvers[number]}, validation" if solvers else "solved head, validation"
+            panel.axhline(value, color=VERMILLION, linestyle=":", linewidth=1.2, label=label)
         _mark_phases(panel, phases, at_top=name == "loss")
         panel.set_xlabel("Epoch")
         panel.set_ylabel(name.capitalize())
@@ -81,12 +101,34 @@ def history(history: Any, *, ax: Any = None) -> NDArray[Any]:
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(axis="y", alpha=0.3)
         # above the panel, where neither a curve nor a phase's name can lie under it
-        panel.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
+        ncols = 2 if not solved.any() else 3
+        panel.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=ncols, frameon=False, fontsize="small")
     axes[1].yaxis.set_major_formatter(PercentFormatter(1))
     return np.asarray(axes)
 
 
-def _history_series(history: Any) -> tuple[dict[str, NDArray[np.float64]], list[str]]:
+def _bars(panel: Axes, series: Mapping[str, NDArray[np.float64]], name: str) -> None:
+    """Draw the figures of a head that was solved in one go."""
+    from matplotlib.ticker import PercentFormatter
+
+    sources = {"training": name, "validation": f"val_{name}"}
+    known = {word: series[key][-1] for word, key in sources.items() if key in series}
+    colours = [BLUE, VERMILLION][: len(known)]
+    bars = panel.bar(list(known), list(known.values()), width=0.5, color=colours)
+    panel.bar_label(bars, [readable(name, value) for value in known.values()], padding=3, fontsize=9)
+    panel.set_xlim(-0.75, len(known) - 0.25)
+    if name == "accuracy":
+        panel.set_ylim(0, 1)
+        panel.yaxis.set_major_formatter(PercentFormatter(1))
+    else:
+        panel.margins(y=0.12)
+    panel.set_ylabel(name.capitalize())
+    panel.spines[["top", "right"]].set_visible(False)
+
+
+def _history_series(
+    history: Any,
+) -> tuple[dict[str, NDArray[np.float64]], list[str], NDArray[np.bool_]]:
     lists = history if isinstance(history, Mapping) else getattr(history, "history", None)
     accepted = "a mapping of lists with 'loss' and 'accuracy', or an object whose history is one"
     if not isinstance(lists, Mapping):
@@ -107,7 +149,11 @@ def _history_series(history: Any) -> tuple[dict[str, NDArray[np.float64]], list[
         lengths["phase"] = len(phases)
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise invalid("history", "lists of one length, one entry for each epoch", lengths)
-    return series, phases
+    strengths = [finite_number(each) for each in lists.get("strength") or []]
+    if len(strengths) != len(series["loss"]):
+        strengths = [math.nan] * len(series["loss"])
+    solved = np.isfinite(strengths)
+    return series, phases, solved
 
 
 def _mark_phases(panel: Axes, phases: list[str], *, at_top: bool) -> None:

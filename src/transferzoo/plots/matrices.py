@@ -25,6 +25,7 @@ from transferzoo.plots.axes import (
     fitted,
     new_axes,
     size_in_points,
+    titled,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ def confusion_matrix(
     *,
     class_names: Sequence[str] | None = None,
     normalize: str | None = None,
+    title: str | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Confusion matrix as a heat map, true classes down and predicted classes across.
@@ -51,14 +53,17 @@ def confusion_matrix(
     class_names : sequence of str, optional
         The ``k`` names; by default the class numbers.
     normalize : {"true", "pred", "all"}, optional
-        Show fractions of each row, each column or everything. Default: counts.
+        Show each row, each column or everything in per cent. Default: counts.
+    title : str, optional
+        What stands above. Default: nothing.
     ax : matplotlib Axes, optional
         Where to draw; by default a new figure that grows with the classes.
 
     Returns
     -------
     matplotlib Axes
-        Up to 20 classes have a number in each cell; more have a colour bar, and some of the names.
+        Up to 20 classes have a number in each cell that is not zero; more have a colour bar, and some of the
+        names.
 
     Raises
     ------
@@ -69,8 +74,9 @@ def confusion_matrix(
     --------
     >>> ax = confusion_matrix([0, 1, 1, 0], [0, 1, 0, 0], class_names=["cat", "dog"])
     >>> [text.get_text() for text in ax.texts]
-    ['2', '0', '1', '1']
+    ['2', '', '1', '1']
     """
+    from matplotlib.ticker import PercentFormatter
     from sklearn.metrics import ConfusionMatrixDisplay
 
     if y_pred is None:
@@ -101,21 +107,26 @@ def confusion_matrix(
     if ax is None:
         side = min(3.6 + 0.42 * k, 11.0)
         ax = new_axes(side if with_text else side + 1, side)
-    values_format = "d" if normalize is None else ".2f"
-    longest = max(len(format(value, values_format)) for value in matrix.flat)
+    cells = [_shown(value, normalize) for value in matrix.flat]
+    longest = max(1, *map(len, cells))
     # tick labels will take some of the room; 0.8 leaves it to them
     cell = 0.8 * min(size_in_points(ax)) / k
     text_size = float(np.clip(cell * 0.85 / (CHARACTER * longest), 4, 11))
     options: dict[str, Any] = {"text_kw": {"fontsize": text_size}} if with_text else {}
-    ConfusionMatrixDisplay(matrix, display_labels=names).plot(
+    display = ConfusionMatrixDisplay(matrix, display_labels=names).plot(
         ax=ax,
         cmap=SEQUENTIAL,
         include_values=with_text,
-        values_format=values_format,
         colorbar=not with_text,
         im_kw={"vmin": 0, "vmax": 1 if normalize in ("true", "pred") else max(matrix.max(), 1e-12)},
         **options,
     )
+    if with_text:
+        for text, cell_text in zip(display.text_.flat, cells, strict=True):
+            text.set_text(cell_text)
+    elif normalize is not None:
+        display.im_.colorbar.formatter = PercentFormatter(1)
+        display.im_.colorbar.update_ticks()
     shown = np.arange(0, k, math.ceil(k / 25))
     label_size = float(np.clip(cell * (shown[1] if k > 25 else 1) * 0.9, 5, 10))
     ticks = [fitted(names[index], 140, label_size) for index in shown]
@@ -125,4 +136,14 @@ def confusion_matrix(
     ax.set_yticks(shown, ticks, fontsize=label_size, parse_math=False)
     ax.set_xlabel("Predicted class")
     ax.set_ylabel("True class")
+    titled(ax, title)
     return ax
+
+
+def _shown(value: float, normalize: str | None) -> str:
+    """Return a cell's text: a count or whole per cent, and nothing for none."""
+    if value == 0:
+        return ""
+    if normalize is None:
+        return str(int(value))
+    return f"{100 * value:.0f}%" if value >= 0.005 else "<1%"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transferzoo.errors import invalid
-from transferzoo.ground.metrics import less_is_better, metric_title, readable
+from transferzoo.ground.metrics import is_fraction, less_is_better, metric_title, readable
 from transferzoo.plots.axes import (
     BLUE,
     CHARACTER,
@@ -19,6 +19,7 @@ from transferzoo.plots.axes import (
     finite_number,
     format_axis,
     new_axes,
+    titled,
 )
 
 if TYPE_CHECKING:
@@ -49,7 +50,24 @@ def _column(records: list[Mapping[str, Any]], argument: str, metric: Any) -> NDA
     return values
 
 
-def comparison(rows: Any, *, metric: str = "accuracy", ax: Axes | None = None) -> Axes:
+def _whiskers(
+    ax: Axes, records: Sequence[Mapping[str, Any]], values: NDArray[np.float64], metric: str
+) -> NDArray[np.float64]:
+    """Draw the rows' intervals; return where each bar with its interval ends."""
+    lows, highs = (
+        np.array([finite_number(row.get(f"{metric}_{end}")) for row in records]) for end in ("low", "high")
+    )
+    known = np.isfinite(lows) & np.isfinite(highs) & np.isfinite(values)
+    reach = [np.abs(values[known] - lows[known]), np.abs(highs[known] - values[known])]
+    ax.errorbar(
+        values[known], np.flatnonzero(known), xerr=reach, fmt="none", ecolor="black", elinewidth=1, capsize=3
+    )
+    return np.where(known, np.fmax(highs, values), np.nan_to_num(values))
+
+
+def comparison(
+    rows: Any, *, metric: str = "accuracy", title: str | None = None, ax: Axes | None = None
+) -> Axes:
     """Models side by side on one metric, as bars with the best on top.
 
     Parameters
@@ -58,13 +76,16 @@ def comparison(rows: Any, *, metric: str = "accuracy", ax: Axes | None = None) -
         Each with ``model`` and metrics, such as ``Result.row()`` gives.
     metric : str, default "accuracy"
         Which to show. Losses, errors, times, sizes and counts have the lowest on top.
+    title : str, optional
+        What stands above. Default: nothing.
     ax : matplotlib Axes, optional
         Where to draw; by default a new figure that grows with the rows.
 
     Returns
     -------
     matplotlib Axes
-        One bar a row. A row without a finite value comes last, marked ``n/a``.
+        One bar a row, with its interval where the row has the metric's ``…_low`` and ``…_high``. An axis of
+        fractions ends at 100 %. A row without a finite value comes last, marked ``n/a``.
 
     Raises
     ------
@@ -87,13 +108,27 @@ def comparison(rows: Any, *, metric: str = "accuracy", ax: Axes | None = None) -
     if ax is None:
         ax = new_axes(8, 1.1 + 0.36 * len(names))
     positions = np.arange(len(names))
-    bars = ax.barh(positions, np.nan_to_num(values), color=BLUE, height=0.7)
-    ax.bar_label(bars, [readable(metric, value) for value in values], padding=4, fontsize=9)
+    ax.barh(positions, np.nan_to_num(values), color=BLUE, height=0.7)
+    ends = _whiskers(ax, [records[index] for index in order], values, metric)
+    for position, value, end in zip(positions, values, ends, strict=True):
+        ax.annotate(
+            readable(metric, value),
+            (end, position),
+            xytext=(4 if end >= 0 else -4, 0),
+            textcoords="offset points",
+            ha="left" if end >= 0 else "right",
+            va="center",
+            fontsize=9,
+            # it may stand to the right of an axis that ends at 100 %
+            annotation_clip=False,
+        )
     ax.set_yticks(positions, names, parse_math=False)
     ax.set_ylim(len(names) - 0.5, -0.5)
-    low, high = min(0.0, finite.min()), max(0.0, finite.max())
+    low, high = min(0.0, finite.min()), max(0.0, finite.max(), ends.max())
     room = 0.14 * ((high - low) or 1.0)
-    ax.set_xlim(low - room if low < 0 else 0, high + room)
+    fraction = is_fraction(metric) and low >= 0 and high <= 1
+    ax.set_xlim(low - room if low < 0 else 0, 1 if fraction else high + room)
+    titled(ax, title)
     format_axis(ax.xaxis, metric, finite)
     ax.set_xlabel(metric_title(metric) + (" (less is better)" if less_is_better(metric) else ""))
     ax.spines[["top", "right"]].set_visible(False)

@@ -12,6 +12,7 @@ from transferzoo.ground.arguments import check_choice, check_count, check_flag, 
 from transferzoo.ground.frozen import FrozenMap
 from transferzoo.models.options import OPTIONS as BUILD_OPTIONS
 from transferzoo.recipes.phase import Phase, Plateau
+from transferzoo.recipes.weighting import SAMPLINGS, check_class_weight
 
 MAIN_PHASE_OPTIONS = (
     "epochs",
@@ -28,7 +29,15 @@ MAIN_PHASE_OPTIONS = (
 AUGMENTATION_OPTIONS = ("mixup", "rand_augment")
 KEEPS = ("best", "last", "safe")
 RECIPE_OPTIONS = ("keep", "patience")
-OPTIONS = (*MAIN_PHASE_OPTIONS, *AUGMENTATION_OPTIONS, *RECIPE_OPTIONS, "batch_size", "faithful")
+WEIGHTING_OPTIONS = ("class_weight", "sampling")
+OPTIONS = (
+    *MAIN_PHASE_OPTIONS,
+    *AUGMENTATION_OPTIONS,
+    *RECIPE_OPTIONS,
+    *WEIGHTING_OPTIONS,
+    "batch_size",
+    "faithful",
+)
 FAULTS = ("raw_pixels", "augmented_validation", "repeated_validation", "carried_rate")
 
 
@@ -55,6 +64,14 @@ class Recipe:
         ``"best"`` after such a phase, and ``"last"`` without one.
     patience : int, optional
         Stop after so many epochs without a better validation accuracy.
+    class_weight : "balanced", mapping of str to float, or None
+        What a class weighs in the loss of every phase: by default all images weigh the same. ``"balanced"``
+        lets all classes weigh the same: class c has the weight ``n / (k * n_c)``. A mapping of class names
+        gives other weights; classes that it does not name have 1.
+    sampling : {"as_is", "balanced"}, default "as_is"
+        ``"balanced"``: each epoch shows as many images as ever, all classes equally often; images of small
+        classes are shown several times, augmented anew each time. A head that is solved in one go gets
+        balanced weights instead.
     known_faults : tuple of str
         What ``faithful=True`` brings back.
     faults : tuple of str
@@ -76,6 +93,8 @@ class Recipe:
     epochs: Mapping[str, int] = field(default_factory=dict)
     keep: str = "last"
     patience: int | None = None
+    class_weight: Any = None
+    sampling: str = "as_is"
     known_faults: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()
 
@@ -103,6 +122,15 @@ class Recipe:
         for epochs in self.epochs.values():
             check_count("epochs", epochs, 1)
         check_choice("keep", self.keep, KEEPS)
+        object.__setattr__(self, "class_weight", check_class_weight(self.class_weight))
+        check_choice("sampling", self.sampling, SAMPLINGS)
+        if self.class_weight == "balanced" and self.sampling == "balanced":
+            raise invalid(
+                "sampling",
+                "'as_is' where class_weight is 'balanced'",
+                self.sampling,
+                remedy="Each of them balances the classes; both together favour small classes.",
+            )
         for name in ("known_faults", "faults"):
             among = f"among {', '.join(FAULTS)}"
             for fault in check_sequence(name, among, getattr(self, name)):
@@ -212,6 +240,10 @@ class Recipe:
             Whether the epoch with the best validation accuracy gives the weights, or the last one.
         patience : int or None
             Epochs without a better validation accuracy before the training stops.
+        class_weight : "balanced", mapping of class names to float, or None
+            What a class weighs in the loss.
+        sampling : {"as_is", "balanced"}
+            Whether an epoch shows all classes equally often.
         batch_size : int
             Of every phase.
         faithful : bool
@@ -240,6 +272,7 @@ class Recipe:
         every = {"batch_size": options["batch_size"]} if "batch_size" in options else {}
         mains = self._mains()
         own = {name: options[name] for name in RECIPE_OPTIONS if name in options}
+        weighting = {name: options[name] for name in WEIGHTING_OPTIONS if name in options}
         in_epochs = {**main, **added, **own, **every}
         if in_epochs and all(self.phases[i].optimizer == "lbfgs" for i in mains):
             option = next(iter(in_epochs))
@@ -256,7 +289,12 @@ class Recipe:
                 phase = replace(phase, augmentation=replace(phase.augmentation or Augmentation(), **added))
             phases.append(phase)
         return replace(
-            self, phases=tuple(phases), epochs={}, faults=self._faults(options.get("faithful")), **own
+            self,
+            phases=tuple(phases),
+            epochs={},
+            faults=self._faults(options.get("faithful")),
+            **own,
+            **weighting,
         )
 
     def _mains(self) -> set[int]:
@@ -293,6 +331,8 @@ class Recipe:
         record["phases"] = [{**asdict(phase), "strengths": list(phase.strengths)} for phase in self.phases]
         record["build"] = {name: dict(options) for name, options in self.build.items()}
         record["epochs"] = dict(self.epochs)
+        if isinstance(self.class_weight, Mapping):
+            record["class_weight"] = dict(self.class_weight)
         record["known_faults"] = list(self.known_faults)
         record["faults"] = list(self.faults)
         return record

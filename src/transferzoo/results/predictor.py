@@ -127,7 +127,7 @@ class Predictor:
             Whether files that cannot be read raise an error that names all of them, or are left out, with a
             warning that names all of them.
         verbose : {"auto", True, False}, default "auto"
-            Show progress; ``"auto"``: when standard error is a terminal.
+            Show progress on standard error: bars in a terminal or a notebook, lines elsewhere.
 
         Returns
         -------

@@ -21,6 +21,7 @@ from transferzoo.ground.arguments import check_array, check_mapping
 from transferzoo.ground.progress import Progress
 from transferzoo.ground.storage.files import check_path, folder_written_beside, refuse_full_folder
 from transferzoo.judging.prediction_checks import check_class_names, check_labels
+from transferzoo.judging.proportions import wilson_interval
 from transferzoo.results.fields import history_of, index_of, names_of, numbers_of
 from transferzoo.results.folder import (
     FORMAT,
@@ -128,7 +129,7 @@ class Result:
     ...     environment={"keras": "3.8.0"},
     ... )
     >>> result
-    <Result 'mobilenet': accuracy 50.0% on 2 images of 2 classes>
+    <Result 'mobilenet': accuracy 50.0% (9.5 to 90.5%) on 2 images of 2 classes>
     """
 
     name: str
@@ -290,6 +291,12 @@ class Result:
         return self.metrics.get("accuracy", math.nan)
 
     @property
+    def interval(self) -> tuple[float, float]:
+        """The accuracy's 95 % interval, fractions in ``[0, 1]``; see `statistics.wilson_interval`."""
+        low, high = wilson_interval(int(self.correct.sum()), len(self.correct)).tolist()
+        return low, high
+
+    @property
     def epochs(self) -> int:
         """Epochs trained, over all phases."""
         return max((len(values) for values in self.history.values()), default=0)
@@ -313,18 +320,23 @@ class Result:
         return row
 
     def __repr__(self) -> str:
+        return f"<Result {self.name!r}: {self._headline()}>"
+
+    def _headline(self, words: str = "") -> str:
+        """Return accuracy, its interval and what it was measured on."""
         n, k = self.y_prob.shape
         shown = plots.readable("accuracy", self.accuracy)
-        return f"<Result {self.name!r}: accuracy {shown} on {n:,} images of {k} classes>"
+        if math.isfinite(self.accuracy):
+            low, high = self.interval
+            shown += f" ({words}{100 * low:.1f} to {100 * high:.1f}%)"
+        return f"accuracy {shown} on {n:,} images of {k} classes"
 
     def __str__(self) -> str:
-        n, k = self.y_prob.shape
-        shown = plots.readable("accuracy", self.accuracy)
-        lines = [f"{self.name}: accuracy {shown} on {n:,} images of {k} classes"]
+        lines = [f"{self.name}: {self._headline('95 % interval ')}"]
         figures = [
             f"{key.replace('_', ' ')} {plots.readable(key, value)}"
             for key, value in self.metrics.items()
-            if key != "accuracy" and math.isfinite(value)
+            if key not in ("accuracy", "accuracy_low", "accuracy_high") and math.isfinite(value)
         ]
         spent = [
             words.format(plots.readable(key, self.costs[key]))
@@ -347,11 +359,18 @@ class Result:
 
     def plot_history(self, ax: Any = None) -> NDArray[Any]:
         """Draw loss and accuracy over the epochs; see :func:`transferzoo.plots.history`."""
-        return plots.history(self.history, ax=ax)
+        return plots.history(self.history, title=self._title(), ax=ax)
+
+    def _title(self, tested: str = "") -> str:
+        """Return what a plot of the run is called: model and dataset."""
+        data = self.settings.get("data")
+        name = data.get("name") if isinstance(data, Mapping) else None
+        return f"{self.name} on {name}{tested}" if name else f"{self.name}{tested}"
 
     def plot_confusion_matrix(self, normalize: str | None = None, ax: Axes | None = None) -> Axes:
         """Draw what was taken for what; see :func:`transferzoo.plots.confusion_matrix`."""
-        return plots.confusion_matrix(self, normalize=normalize, ax=ax)
+        title = self._title(f", {len(self.y_true):,} test images")
+        return plots.confusion_matrix(self, normalize=normalize, title=title, ax=ax)
 
     def mistakes(self, limit: int | None = None) -> list[Mistake]:
         """Return the test images that were classified wrongly, the most confident errors first.

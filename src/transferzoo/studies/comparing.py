@@ -287,6 +287,7 @@ def _chain(
     rate: float | None = None
     for number, run in enumerate(chain, done + 1):
         logger.info("run %d of %d: %s, seed %d", number, total, run.name, run.seed)
+        given["progress"].say(f"run {number} of {total}: {run.name}, seed {run.seed}")
         carried = rate if "carried_rate" in run.recipe.faults else None
         outcome = _outcome(run, first_rate=carried, waited=waited, **given)
         outcomes.append(outcome)

@@ -95,7 +95,7 @@ def rank(
     cache : bool, default True
         Whether features are kept on disk at all.
     verbose : {"auto", True, False}, default "auto"
-        Show progress; ``"auto"``: when standard error is a terminal.
+        Show progress on standard error: bars in a terminal or a notebook, lines elsewhere.
     **options
         `weights`, `image_size`, `preprocessing`, `stem` and `output_stride`, as `build` takes them, for all
         backbones. As with `build`, weights of a named backbone are downloaded where they are missing, and a

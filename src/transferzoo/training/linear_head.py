@@ -61,6 +61,7 @@ def solve_head(
     training: tuple[np.ndarray, np.ndarray],
     validation: tuple[np.ndarray, np.ndarray],
     strengths: Sequence[float],
+    sample_weight: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Set the weights of a linear head to a logistic regression's.
 
@@ -79,6 +80,8 @@ def solve_head(
         chooses, and the stronger penalty where two are equal. Two in a row that are no better than those
         before, neither in validation accuracy nor in validation loss, end the search. With fewer than 100
         validation images the training images choose, by five-fold cross-validation.
+    sample_weight : ndarray, shape (n,), optional
+        What each training image weighs in the regression. By default all weigh the same.
 
     Returns
     -------
@@ -121,14 +124,14 @@ def solve_head(
         return accuracy, float(log_loss(labels, chances, labels=np.arange(classes)))
 
     if len(y_validation) < FEW_VALIDATION:
-        strengths = [_cross_validated(standard, y, strengths, fit_intercept=dense.use_bias)]
+        strengths = [_cross_validated(standard, y, strengths, sample_weight, fit_intercept=dense.use_bias)]
     best: tuple[float, float, float, np.ndarray, np.ndarray] | None = None
     lowest, no_better = np.inf, 0
     for strength in sorted(strengths):
         solver.set_params(C=strength)
         with _short_vectors_on_one_thread(), warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always", ConvergenceWarning)
-            solver.fit(standard, y)
+            solver.fit(standard, y, sample_weight)
         if said:
             logger.info("C = %g: the solver stopped after %d iterations", strength, ITERATIONS)
         kernel, bias = _as_dense(solver, mean, deviation, classes)
@@ -159,7 +162,12 @@ def solve_head(
 
 
 def _cross_validated(
-    standard: np.ndarray, y: np.ndarray, strengths: Sequence[float], *, fit_intercept: bool
+    standard: np.ndarray,
+    y: np.ndarray,
+    strengths: Sequence[float],
+    sample_weight: np.ndarray | None,
+    *,
+    fit_intercept: bool,
 ) -> float:
     """Return the strength that is best on training images held out in turns; the strongest penalty of equals.
 
@@ -175,14 +183,17 @@ def _cross_validated(
     losses = np.zeros(len(order))
     for learn, held_out in StratifiedKFold(folds, shuffle=True, random_state=0).split(standard, y):
         solver = LogisticRegression(max_iter=ITERATIONS, warm_start=True, fit_intercept=fit_intercept)
+        theirs = None if sample_weight is None else sample_weight[learn]
+        weight = np.ones(len(held_out)) if sample_weight is None else sample_weight[held_out]
         for place, strength in enumerate(order):
             solver.set_params(C=strength)
             with _short_vectors_on_one_thread(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                solver.fit(standard[learn], y[learn])
+                solver.fit(standard[learn], y[learn], theirs)
             chances = solver.predict_proba(standard[held_out])
             column = np.searchsorted(solver.classes_, y[held_out])
-            losses[place] -= np.log(np.maximum(chances[np.arange(len(column)), column], 1e-12)).sum()
+            likelihood = np.log(np.maximum(chances[np.arange(len(column)), column], 1e-12))
+            losses[place] -= (weight * likelihood).sum()
     return float(order[int(np.argmin(losses))])
 
 

@@ -39,6 +39,7 @@ from transferzoo.training.plan import (
     PhasePlan,
     images_for,
     plan,
+    sample_weights,
     training_batches,
     validation_batches,
 )
@@ -49,6 +50,7 @@ from transferzoo.training.user_callbacks import RATE_CALLBACKS, UserCallbacks, c
 
 logger = logging.getLogger("transferzoo")
 
+SPLIT_WORDS = {"train": "training", "validation": "validation"}
 # validation images whose prediction takes long enough to tell a machine's pace, tracing included
 LONG_LOOK = 2_000
 
@@ -223,7 +225,7 @@ class _Run:
             )
         with training_model(step, self.model, seen.x_train) as fitted:
             if step.phase.optimizer == "lbfgs":
-                self._solve(step.phase, fitted.network, seen, is_main=is_main)
+                self._solve(step, fitted.network, seen, is_main=is_main)
             else:
                 self._fit(step, start, fitted, seen, is_main=is_main)
         if self.checkpoints is not None:
@@ -240,19 +242,22 @@ class _Run:
                 )
             )
 
-    def _solve(self, phase: Phase, network: keras.Model, seen: _Seen, *, is_main: bool) -> None:
+    def _solve(self, step: PhasePlan, network: keras.Model, seen: _Seen, *, is_main: bool) -> None:
         """Solve a linear head in one go."""
+        phase = step.phase
         solved = solve_head(
             network,
             (seen.x_train, seen.part.y_train),
             (seen.x_validation, seen.part.y_validation),
             phase.strengths,
+            sample_weights(step, seen.part),
         )
         self.rows.append({**solved, "phase": phase.name})
         if is_main:
             self._tell_of_solution(network, solved)
-        logger.info(
-            "%s: C = %g, validation accuracy %.4f", phase.name, solved["strength"], solved["val_accuracy"]
+        self.progress.say(
+            f"{phase.name}: head solved, C = {solved['strength']:g}, validation accuracy "
+            f"{solved['val_accuracy']:.1%}"
         )
 
     def _tell_of_solution(self, network: keras.Model, solved: Mapping[str, float]) -> None:
@@ -268,6 +273,7 @@ class _Run:
 
     def _features(self, extractor: keras.Model, images: np.ndarray, phase: Phase, split: str) -> np.ndarray:
         logger.info("phase '%s': features of %d images", phase.name, len(images))
+        self.progress.say(f"{phase.name}: features of {len(images):,} {SPLIT_WORDS[split]} images")
         settings = model_settings(self.model)
         described = {"backbone": settings.backbone, "image_size": settings.image_size} if settings else {}
         seen = f"{split} {len(images)}"
@@ -361,8 +367,10 @@ class _Run:
         network, phase = fitted.network, step.phase
         as_float = needs_floats(network)
         record = EpochRecord(phase.name, self.rows, start.epoch_seconds)
-        bar = ProgressCallback(
-            self.progress, phase.name, (phase.epochs - start.epoch) * step.steps - start.batch
+        batches_left = (phase.epochs - start.epoch) * step.steps - start.batch
+        bar = ProgressCallback(self.progress, phase.name, batches_left, epochs=phase.epochs)
+        self.progress.say(
+            f"{phase.name}: {phase.epochs - start.epoch} epochs of {step.steps} steps; compiling first"
         )
         theirs = [each for each in self.callbacks if is_main or not isinstance(each, RATE_CALLBACKS)]
         users = [UserCallbacks(theirs, self.model, fitted.as_returned)] if theirs else []

@@ -14,6 +14,7 @@ from transferzoo.data.dataset import Dataset
 from transferzoo.models.construct import backbone_of, head_of, model_settings
 from transferzoo.recipes.phase import Phase
 from transferzoo.recipes.recipe import Recipe
+from transferzoo.recipes.weighting import class_weights
 from transferzoo.training.linear_head import has_linear_head
 
 # 250 batches of 100 against 15,000 validation images, as in the article
@@ -31,6 +32,8 @@ class PhasePlan:
     images: int
     steps: int
     seed: tuple[int, ...]
+    class_weight: tuple[float, ...] | None = None
+    balanced: bool = False
 
     @property
     def batch_norm_momentum(self) -> float | None:
@@ -42,6 +45,7 @@ def plan(model: keras.Model, data: Dataset, recipe: Recipe, *, seed: int) -> lis
     """Decide which phases run and how, without computing anything."""
     recipe = recipe_for(model, recipe)
     frozen = is_frozen(model)
+    weights = class_weights(recipe.class_weight, data.y_train, data.class_names)
     plans: list[PhasePlan] = []
     for number, phase in enumerate(recipe.phases):
         still = phase.trainable == "none" or (phase.trainable == "as_built" and frozen)
@@ -53,6 +57,8 @@ def plan(model: keras.Model, data: Dataset, recipe: Recipe, *, seed: int) -> lis
                 images=images,
                 steps=min(math.ceil(images / phase.batch_size), phase.steps_per_epoch or images),
                 seed=(seed, number),
+                class_weight=None if weights is None else tuple(weights.tolist()),
+                balanced=recipe.sampling == "balanced",
             )
         )
     return plans
@@ -112,7 +118,20 @@ def training_batches(
         first_epoch=first_epoch,
         first_batch=first_batch,
         as_float=as_float,
+        class_weight=step.class_weight,
+        balanced=step.balanced,
     )
+
+
+def sample_weights(step: PhasePlan, data: Dataset) -> np.ndarray | None:
+    """Return the weight of each training image where a head is solved in one go, or None: all the same.
+
+    Balanced sampling shows small classes more often; a solver that sees each image once weighs them more.
+    """
+    given = None if step.class_weight is None else np.array(step.class_weight)
+    balancing = class_weights("balanced" if step.balanced else None, data.y_train, data.class_names)
+    factors = [each[data.y_train] for each in (given, balancing) if each is not None]
+    return np.prod(factors, axis=0) if factors else None
 
 
 def validation_batches(

@@ -1,0 +1,47 @@
+"""Keeps what TensorFlow's C++ code says while it loads off standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+
+# "I0000 00:00:1795969968.607619 9077 port.cc:153] …", "2026-11-29 16:10:09.1: W external/…", absl's own line
+_LOG_LINE = re.compile(
+    rb"^(WARNING: All log messages before absl|[IWE]\d{4} |\d{4}-\d\d-\d\d [\d:.]+: [IWE] )"
+)
+
+
+@contextlib.contextmanager
+def quiet_import() -> Iterator[None]:
+    """Hold standard error back while the block runs, then pass on all but TensorFlow's log lines.
+
+    If the block fails, all is passed on: the lines may say why.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        saved = os.dup(2)
+    except (OSError, ValueError):
+        # no standard error, or none with a number: there is nothing to hold back
+        yield
+        return
+    with tempfile.TemporaryFile() as heard:
+        os.dup2(heard.fileno(), 2)
+        failed = True
+        try:
+            yield
+            failed = False
+        finally:
+            if sys.stderr is not None:
+                sys.stderr.flush()
+            os.dup2(saved, 2)
+            os.close(saved)
+            heard.seek(0)
+            for line in heard:
+                if failed or not _LOG_LINE.match(line):
+                    os.write(2, line)
