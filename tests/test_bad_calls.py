@@ -99,7 +99,7 @@ KINDS = {
     "axes": "ax",
     "progress": "verbose progress",
     "callable": "head loader builder",
-    "text": "pattern name description family licence note paper source",
+    "text": "pattern name title description family licence note paper source",
     "seeds": "seeds",
     "trainable": "trainable",
     "weights": "weights",

@@ -1,6 +1,7 @@
 """The command line: exit codes, one-line errors, and what it prints and leaves."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -359,7 +360,7 @@ def test_fit_without_its_model_leaves_the_rest(run, digits, tiny, tmp_path):
     ("words", "message"),
     [
         (["--augmentation", "stong"], "Did you mean 'strong'?"),
-        (["--batch-norm", "frozen"], "batch_norm must be"),
+        (["--batch-norm", "frozen"], "--batch-norm must be"),
         (["--stem", "stride2"], "stem must be"),
         (["--keep", "bset"], "Did you mean 'best'?"),
         (["--patience", "-1"], "patience must be a whole number of 1 or more"),
@@ -553,3 +554,99 @@ def test_a_command_without_arguments_shows_its_help_and_no_more(run, arguments):
     code, out, err = run(*arguments)
     assert (code, err) == (2, "")
     assert "Usage: transferzoo" in out
+
+
+def test_json_is_all_that_standard_output_holds(run, tmp_path):
+    arguments = [
+        "fit",
+        "mobilenet_025",
+        "-d",
+        "digits",
+        "-w",
+        "none",
+        "-r",
+        "linear_probe",
+        "--train",
+        "50",
+        "--test",
+        "50",
+        "--json",
+        "--out",
+    ]
+    code, out, err = run(*arguments, str(tmp_path / "run"))
+    assert code == 0
+    record = json.loads(out)
+    assert record["name"] == "mobilenet_025"
+    low, high = record["accuracy_interval"]
+    assert low < record["accuracy"] < high
+    assert record["test_images"] == 50
+    assert "features of 50 training images" in err
+
+    code, out, _ = run("show", str(tmp_path / "run"), "--json")
+    assert json.loads(out) == {**record, "folder": str(tmp_path / "run")}
+
+    code, out, _ = run("show", str(tmp_path / "run"))
+    assert code == 0
+    assert out.startswith("mobilenet_025: accuracy ")
+    assert "precision" in out
+
+
+def test_a_comparison_is_json_too(run):
+    arguments = (
+        "compare mobilenet_025 mobilenet_v2_035 -d digits -w none -r linear_probe --train 50 --test 50"
+    )
+    code, out, _ = run(*arguments.split(), "--json", "--quiet")
+    assert code == 0
+    record = json.loads(out)
+    assert {row["model"] for row in record["models"]} == {"mobilenet_025", "mobilenet_v2_035"}
+    assert len(record["runs"]) == 2
+    assert len(record["comparisons"]) == 1
+    assert record["verdicts"]
+
+
+@pytest.mark.parametrize("kind", ["backbones", "heads", "datasets", "recipes"])
+def test_lists_and_facts_are_json_too(run, kind):
+    listed = json.loads(run("list", "--kind", kind, "--json")[1])
+    assert [each["name"] for each in listed] == list(getattr(tz, f"list_{kind}")())
+    assert listed[0] in json.loads(run("info", listed[0]["name"], "--json")[1])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("fit mobilenet -d digits --epochs 0", "--epochs must be a whole number of 1 or more. Got 0."),
+        ("fit mobilenet -d digits --learning-rate 0", "--learning-rate must be"),
+        ("fit mobilenet -d digits --stem strid1", "--stem must be"),
+        ("fit mobilenet -d no-such-folder", "No dataset named 'no-such-folder'"),
+        ("fit mobilnet -d digits", "transferzoo list shows all"),
+        ("compare mobilenet vgg16 -d digits --keep worst", "--keep must be"),
+    ],
+)
+def test_wrong_values_are_refused_before_keras_is_loaded(arguments, words):
+    code = (
+        "import sys\nfrom transferzoo.cli import run\n"
+        f"code = run({arguments.split()!r})\nprint('keras' in sys.modules)\nsys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert done.stdout == "False\n"
+
+
+def test_a_shell_can_complete_backbones():
+    environment = {
+        **os.environ,
+        "_TRANSFERZOO_COMPLETE": "complete_bash",
+        "COMP_WORDS": "transferzoo fit mobilenet_v2",
+        "COMP_CWORD": "2",
+    }
+    code = "from transferzoo.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.stdout.split() == list(tz.list_backbones("mobilenet_v2*"))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["fit", "--help"], ["cache", "clear", "--help"]])
+def test_help_shows_flags_without_a_type(run, arguments):
+    code, out, _ = run(*arguments)
+    assert code == 0
+    assert "<bool>" not in out

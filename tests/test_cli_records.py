@@ -161,7 +161,7 @@ def test_diff_of_runs_on_other_images_says_why_there_is_no_picture(run, pair, tm
 def test_diff_with_a_dataset_and_no_picture_is_a_wrong_call(run, pair, arguments):
     code, out, err = run("diff", *pair, *arguments)
     assert (code, out) == (2, "")
-    assert err.startswith("transferzoo: out must be the picture to draw")
+    assert err.startswith("transferzoo: --out must be the picture to draw")
 
 
 def test_diff_of_a_damaged_run_names_the_file(run, pair):

@@ -19,7 +19,7 @@ import pytest
 import transferzoo as tz
 from conftest import make_tiny
 from transferzoo.data.cifar import SOURCES
-from transferzoo.ground.progress import Progress
+from transferzoo.ground.progress import Progress, TerminalProgress
 
 ARCHIVE = "/cifar-10-python.tar.gz"
 WEIGHTS = "/tiny.weights.h5"
@@ -86,7 +86,7 @@ QUICK = {"recipe": "linear_probe", "image_size": "input", "cache": False}
 def test_a_call_fetches_weights_and_images(new_machine, capsys, monkeypatch, job, verbose):
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "160")
-    assert job(verbose)
+    assert job(TerminalProgress() if verbose else False)
     assert sorted(new_machine.asked) == [ARCHIVE, WEIGHTS]
     shown = capsys.readouterr().err
     for what in ("downloading CIFAR-10", "downloading the imagenet weights of tiny"):

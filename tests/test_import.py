@@ -130,9 +130,9 @@ MEETING = [
     "studies.transferability",
 ]
 COMMANDS = [
+    "cli.app",
     "cli.options",
     "cli.output",
-    "cli.app",
     "cli.info",
     "cli.training",
     "cli.checking",

@@ -105,7 +105,7 @@ def test_bytes_are_counted_with_their_prefix(clock, capsys):
     with LineProgress().task("downloading", None, unit="bytes") as task:
         clock.now += 40
         task.advance(5_000_000)
-    assert capsys.readouterr().err == "downloading: 5 MB\n"
+    assert capsys.readouterr().err == "downloading\ndownloading: 5 MB\n"
 
 
 def test_a_run_in_a_pipe_says_what_it_is_and_how_each_epoch_ended(tiny, quick, tiny_digits, capsys):

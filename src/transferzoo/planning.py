@@ -77,13 +77,17 @@ class RunPlan:
             f"{phase.name} ({phase.epochs} epochs)" if phase.optimizer != "lbfgs" else phase.name
             for phase in self.recipe.phases
         ]
+        if len(phases) == 1 and phases[0] == self.recipe.name:
+            phases = []
         data = self.data
         sizes = f"{len(data.y_train):,} training, {len(data.y_validation):,} validation"
         height, width, _ = data.input_shape
         lost = sum(data.left_out.values())
         return (
-            f"{self.name}, recipe {self.recipe.name}: {', then '.join(phases)}; {sizes} and "
-            f"{len(data.y_test):,} test images of {height}×{width} in {data.num_classes} classes"
+            f"{self.name}, recipe {self.recipe.name}"
+            + (f": {', then '.join(phases)}" if phases else "")
+            + f"; {sizes} and {len(data.y_test):,} test images of {height}×{width}"
+            + f" in {data.num_classes} classes"
             + (f" ({lost:,} files left out)" if lost else "")
             + ("" if self.minutes is None else f"; at most {self.minutes:g} minutes")
         )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import re
 import signal
 import sys
+from typing import Any
 
 import typer
 
@@ -55,7 +57,7 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         before = arguments[max(0, arguments.index("") - 1)]
         return _complain(f"An argument is empty, after '{before}'. Give it a value, or leave it out.", 2)
     try:
-        code = typer.main.get_command(app).main(arguments, prog_name="transferzoo", standalone_mode=False)
+        code = _command().main(arguments, prog_name="transferzoo", standalone_mode=False)
         return _interrupted() if code == INTERRUPTED else code if isinstance(code, int) else 0
     except typer.Exit as stop:
         return stop.exit_code
@@ -69,7 +71,7 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         if debug:
             raise
         failed = isinstance(error, DownloadError | DivergedError | OutputError | RecordError)
-        return _complain(str(error), 1 if failed else 2)
+        return _complain(in_shell(str(error), error.argument), 1 if failed else 2)
     except Exception as error:
         format_message = getattr(error, "format_message", None)
         if debug:
@@ -82,6 +84,52 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
             return _complain(f"{format_message()} See: {command} --help".replace("\n", " "), 2)
         reason = " ".join(str(error).split())[:300]
         return _complain(f"{type(error).__name__}: {reason} (--debug shows where)", 1)
+
+
+# arguments of the library whose option has another name
+OPTIONS = {
+    "data": "dataset",
+    "path": "dataset",
+    "class_names": "classes",
+    "n_jobs": "jobs",
+    "image": "image-column",
+    "label": "label-column",
+    "split": "split-column",
+    "test": "test-share",
+}
+# arguments that are no options: what the command is about
+POSITIONS = ("name", "names", "pattern", "folder", "run", "photos", "model", "images")
+
+
+def in_shell(message: str, argument: str | None) -> str:
+    """Return the library's sentence with the names that the command line has for things.
+
+    Examples
+    --------
+    >>> in_shell("image_size must be at least 32. Got 16.", "image_size")
+    '--image-size must be at least 32. Got 16.'
+    >>> in_shell("No head named 'linaer'. tz.list_heads() shows all 14.", "head")
+    "No head named 'linaer'. transferzoo list --kind heads shows all 14."
+    """
+    if argument and argument not in POSITIONS and message.startswith(f"{argument} must "):
+        option = OPTIONS.get(argument, argument.replace("_", "-"))
+        message = f"--{option}{message[len(argument) :]}"
+    message = message.replace("tz.list_backbones()", "transferzoo list")
+    return re.sub(r"tz\.list_(\w+)\(\)", r"transferzoo list --kind \1", message)
+
+
+def _command() -> Any:
+    """Return the command, with its own flags (``--help``) shown like ours: without a type."""
+    command = typer.main.get_command(app)
+    waiting: list[Any] = [command]
+    while waiting:
+        each = waiting.pop()
+        waiting += getattr(each, "commands", {}).values()
+        own = each.get_help_option(each.context_class(each))
+        for option in [*each.params, own]:
+            if option is not None and getattr(option, "is_flag", False):
+                option.metavar = ""
+    return command
 
 
 def _interrupted(how_to_go_on: str = "", code: int = INTERRUPTED) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,11 +12,15 @@ app = typer.Typer(
     name="transferzoo",
     help="Which backbone, with which head and recipe, gives what accuracy at what cost.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def flag(*names: str, **more: Any) -> Any:
+    """Return an option that is there or not; its help has no type, as it takes no value."""
+    return typer.Option(*names, metavar="", **more)
 
 
 def _show_version(wanted: bool) -> None:
@@ -32,9 +36,7 @@ def _show_version(wanted: bool) -> None:
 def _root(
     version: Annotated[
         bool,
-        typer.Option(
-            "--version", "-V", help="Show the version and stop.", callback=_show_version, is_eager=True
-        ),
+        flag("--version", "-V", help="Show the version and stop.", callback=_show_version, is_eager=True),
     ] = False,
 ) -> None:
     del version

@@ -9,14 +9,14 @@ import typer
 
 from transferzoo.cli import output
 from transferzoo.cli.app import app
-from transferzoo.cli.options import number_list, prepare, sharing
+from transferzoo.cli.options import JsonOption, number_list, prepare, sharing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from transferzoo.linting.findings import Finding
 
-NOT_FOR_LINT = ("out", "cache", "lint", "quiet", "minutes")
+NOT_FOR_LINT = ("as_json", "out", "cache", "lint", "quiet", "minutes")
 
 
 @app.command(
@@ -35,12 +35,10 @@ def lint(
             rich_help_panel="Run",
         ),
     ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print a list of records.", rich_help_panel="Run")
-    ] = False,
+    as_json: JsonOption = False,
     **given: Any,
 ) -> None:
-    """Say what is doubtful about a training, before it begins. Exit status 1 if there is an error."""
+    """Report likely problems of a training before it starts. Exit status 1 if there is an error."""
     numbers = None if seeds is None else number_list("seeds", seeds)
     data, options = prepare(names, {**given, "quiet": True})
     del options["verbose"]

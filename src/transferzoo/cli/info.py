@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from transferzoo.cli import output
-from transferzoo.cli.app import app
+from transferzoo.cli.app import app, flag
+from transferzoo.cli.options import JsonOption
 from transferzoo.errors import invalid, unknown_name
 from transferzoo.ground.metrics import bytes_in_words
 
@@ -39,10 +41,17 @@ class Kind(StrEnum):
 def list_command(
     pattern: Annotated[str, typer.Argument(help="Names, with wildcards.")] = "*",
     kind: Annotated[Kind, typer.Option("--kind", "-k", help="What to list.")] = Kind.backbones,
+    as_json: JsonOption = False,
 ) -> None:
     """List backbones, heads, datasets or recipes."""
     import transferzoo as tz
 
+    if as_json:
+        listed = getattr(tz, f"list_{kind.value}")(pattern)
+        if not listed:
+            raise invalid("pattern", f"a pattern that some of the {kind.value} match", pattern)
+        output.print_json([record_of(kind.value, name) for name in listed])
+        return
     if kind is Kind.backbones:
         table = output.table("backbone", "family", ">parameters", ">features", ">smallest image", "weights")
         for name in tz.list_backbones(pattern):
@@ -73,12 +82,20 @@ def list_command(
 
 
 @app.command(epilog="Example: [bold]transferzoo info mobilenet[/]")
-def info(name: Annotated[str, typer.Argument(help="A backbone, dataset, recipe or head.")]) -> None:
+def info(
+    name: Annotated[str, typer.Argument(help="A backbone, dataset, recipe or head.")],
+    as_json: JsonOption = False,
+) -> None:
     """Show what is known about a backbone, dataset, recipe or head."""
     import json
 
     import transferzoo as tz
 
+    if as_json:
+        kinds = [kind.value for kind in Kind if name in getattr(tz, f"list_{kind.value}")()]
+        if kinds:
+            output.print_json([record_of(kind, name) for kind in kinds])
+            return
     found = False
     if name in tz.list_backbones():
         found = True
@@ -95,6 +112,28 @@ def info(name: Annotated[str, typer.Argument(help="A backbone, dataset, recipe o
     if not found:
         every = [*tz.list_backbones(), *tz.list_heads(), *tz.list_datasets(), *tz.list_recipes()]
         raise unknown_name("backbone, head, dataset or recipe", name, every, "transferzoo list")
+
+
+def record_of(kind: str, name: str) -> dict[str, Any]:
+    """Return what is known of a name, as plain JSON types; functions are left out."""
+    import transferzoo as tz
+
+    found = getattr(tz, f"{kind.removesuffix('s')}_info")(name)
+    if kind == "recipes":
+        return {"kind": "recipe", **found.to_dict()}
+    if kind == "heads":
+        return {"kind": "head", "name": name, "parts": str(found)}
+    fields = {each.name: getattr(found, each.name) for each in dataclasses.fields(found)}
+    record = {key: value for key, value in fields.items() if key not in ("builder", "loader")}
+    for key in ("preprocessing", "weights"):
+        if key in record:
+            value = record[key]
+            parts = value if isinstance(value, tuple) else [value]
+            plain_parts = [dataclasses.asdict(part) for part in parts]
+            record[key] = plain_parts if isinstance(value, tuple) else plain_parts[0]
+    if "arguments" in record:
+        record["arguments"] = dict(record["arguments"])
+    return {"kind": kind.removesuffix("s"), **record}
 
 
 @cache.command("list", epilog="Example: [bold]transferzoo cache list[/]")
@@ -129,7 +168,7 @@ def cache_clear(
         float | None,
         typer.Option("--older-than", help="Leave what was used within this many days.", show_default="all"),
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, flag("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete the features kept on disk; they are computed again when needed."""
     import transferzoo as tz

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from transferzoo.cli.app import flag
 from transferzoo.errors import InvalidInputError, UnknownNameError, invalid, unknown_name
 from transferzoo.ground.interrupts import Terminated
 from transferzoo.ground.quiet import quiet_import
@@ -43,7 +44,27 @@ OutOption = Annotated[
     Path | None,
     _option("out", RUN, "A new folder for results and plots.", "-o", show_default="none"),
 ]
-QuietOption = Annotated[bool, _option("quiet", RUN, "No progress.", "-q")]
+QuietOption = Annotated[bool, flag("--quiet", "-q", help="No progress.", rich_help_panel=RUN)]
+JsonOption = Annotated[
+    bool, flag("--json", help="Print JSON on standard output, and nothing else.", rich_help_panel=RUN)
+]
+
+
+def backbones_beginning_with(incomplete: str) -> list[str]:
+    """Return the backbones that a shell may complete a word to."""
+    import transferzoo as tz
+
+    return [name for name in tz.list_backbones() if name.startswith(incomplete)]
+
+
+BackboneArgument = Annotated[
+    str,
+    typer.Argument(
+        help="A backbone; see: transferzoo list.",
+        autocompletion=backbones_beginning_with,
+        show_default=False,
+    ),
+]
 
 
 def _maybe(
@@ -59,8 +80,8 @@ _DATA_OPTIONS: dict[str, tuple[Any, Any]] = {
     "path": _maybe(
         Path, "path", "Where a named dataset is: npz, original archive, batches or class folders."
     ),
-    "train": _maybe(int, "train", "Take this many training images, stratified.", default="all"),
-    "test": _maybe(int, "test", "Take this many test images, stratified.", default="all"),
+    "train": _maybe(int, "train", "Use only this many training images, stratified.", default="all"),
+    "test": _maybe(int, "test", "Use only this many test images, stratified.", default="all"),
     "validation": (
         Annotated[float, _option("validation", DATA, "Share, or number, of training images held out.")],
         0.2,
@@ -69,18 +90,27 @@ _DATA_OPTIONS: dict[str, tuple[Any, Any]] = {
         float, "test-share", "Share, or number, of photos split off as test images.", default="0.2"
     ),
     "read_size": _maybe(
-        int, "read-size", "Read photos at this many pixels a side.", default="what most photos have, else 224"
+        int,
+        "read-size",
+        "Side in pixels at which photos are read.",
+        default="what most photos have, else 224",
     ),
-    "resize": _maybe(str, "resize", "crop, pad or stretch photos of other proportions.", default="crop"),
+    "resize": _maybe(
+        str, "resize", "How photos of other proportions are fitted: crop, pad or stretch.", default="crop"
+    ),
     "background": _maybe(
         str, "background", "Colour behind transparent pixels and around padded photos.", default="white"
     ),
-    "classes": _maybe(str, "classes", "Classes to read, with commas, in label order.", default="all, sorted"),
-    "layout": _maybe(str, "layout", "Folders in the folder are: classes, splits, or auto.", default="auto"),
+    "classes": _maybe(
+        str, "classes", "Classes to read, separated by commas, in label order.", default="all, sorted"
+    ),
+    "layout": _maybe(
+        str, "layout", "What the folders in --dataset are: classes, splits, or auto.", default="auto"
+    ),
     "skip_unreadable": (
         Annotated[
             bool,
-            typer.Option(
+            flag(
                 "--skip-unreadable",
                 help="Leave out photos that cannot be read, and list them.",
                 rich_help_panel=DATA,
@@ -91,7 +121,7 @@ _DATA_OPTIONS: dict[str, tuple[Any, Any]] = {
     "flips": (
         Annotated[
             bool | None,
-            typer.Option(
+            flag(
                 "--flips/--no-flips",
                 help="Whether a mirrored image keeps its label, so that augmentation may flip it.",
                 rich_help_panel=DATA,
@@ -140,44 +170,66 @@ _PASSED_ON: dict[str, tuple[Any, Any]] = {
     ),
     "head": _passed_on(str, "head", MODEL, "See: transferzoo list --kind heads."),
     "image_size": _passed_on(
-        str, "image-size", MODEL, "Resize to this inside the model; 'input': do not.", None, "the backbone's"
+        str,
+        "image-size",
+        MODEL,
+        "Side in pixels that the model resizes images to; 'input': no resizing.",
+        None,
+        "the backbone's",
     ),
-    "stem": _passed_on(str, "stem", MODEL, "original, or stride1: shrink images less."),
+    "stem": _passed_on(str, "stem", MODEL, "First layer: original, or stride1, which shrinks images less."),
     "output_stride": _passed_on(
-        int, "output-stride", MODEL, "Pixels a cell of the last map, at most.", None, "the backbone's"
+        int, "output-stride", MODEL, "Maximum output stride, in input pixels.", None, "the backbone's"
     ),
     "trainable": _passed_on(
-        str, "trainable", MODEL, "all, none, top:N, top:N%, or the beginning of layer names."
+        str,
+        "trainable",
+        MODEL,
+        "Layers of the backbone to train: all, none, top:N, top:N%, or the beginning of their names.",
     ),
-    "epochs": _passed_on(int, "epochs", TRAINING, "Of the main phase.", "-e"),
+    "epochs": _passed_on(int, "epochs", TRAINING, "Epochs of the last training phase.", "-e"),
     "steps_per_epoch": _passed_on(
-        int, "steps-per-epoch", TRAINING, "At most; each epoch with other images.", None, "all images"
+        int,
+        "steps-per-epoch",
+        TRAINING,
+        "Maximum steps per epoch; each epoch then sees other images.",
+        None,
+        "all images",
     ),
     "minutes": _passed_on(
-        float, "minutes", TRAINING, "A run may take so long, in place of --epochs.", "-m", "no limit"
+        float, "minutes", TRAINING, "Time limit of a run, in place of --epochs.", "-m", "no limit"
     ),
-    "batch_size": _passed_on(int, "batch-size", TRAINING, "Images a step."),
-    "learning_rate": _passed_on(float, "learning-rate", TRAINING, "The highest, where it changes."),
-    "warmup": _passed_on(float, "warmup", TRAINING, "Share of the steps over which the rate rises."),
-    "schedule": _passed_on(str, "schedule", TRAINING, "Of the rate: constant, cosine or one_cycle."),
+    "batch_size": _passed_on(int, "batch-size", TRAINING, "Images per step."),
+    "learning_rate": _passed_on(float, "learning-rate", TRAINING, "Peak learning rate."),
+    "warmup": _passed_on(float, "warmup", TRAINING, "Share of the steps in which the learning rate rises."),
+    "schedule": _passed_on(
+        str, "schedule", TRAINING, "Learning-rate schedule: constant, cosine or one_cycle."
+    ),
     "layer_decay": _passed_on(
-        float, "layer-decay", TRAINING, "A layer's rate as a share of the rate of the one above it."
+        float,
+        "layer-decay",
+        TRAINING,
+        "Learning rate of a layer, as a share of the rate of the layer above it.",
     ),
-    "weight_decay": _passed_on(float, "weight-decay", TRAINING, "Decoupled."),
-    "label_smoothing": _passed_on(float, "label-smoothing", TRAINING, "0 to below 1."),
-    "batch_norm": _passed_on(str, "batch-norm", TRAINING, "inference, train or as_built."),
-    "augmentation": _passed_on(str, "augmentation", TRAINING, "none, article, light or strong."),
-    "mixup": _passed_on(float, "mixup", TRAINING, "Alpha of the Beta distribution; 0: none."),
-    "rand_augment": _passed_on(int, "rand-augment", TRAINING, "Operations an image; 0: none."),
+    "weight_decay": _passed_on(float, "weight-decay", TRAINING, "Decoupled weight decay."),
+    "label_smoothing": _passed_on(float, "label-smoothing", TRAINING, "Label smoothing, from 0 to below 1."),
+    "batch_norm": _passed_on(
+        str, "batch-norm", TRAINING, "BatchNorm statistics: inference, train or as_built."
+    ),
+    "augmentation": _passed_on(
+        str, "augmentation", TRAINING, "Augmentation of training images: none, article, light or strong."
+    ),
+    "mixup": _passed_on(float, "mixup", TRAINING, "Mixup, alpha of its Beta distribution; 0: no mixup."),
+    "rand_augment": _passed_on(int, "rand-augment", TRAINING, "RandAugment operations per image; 0: none."),
     "class_weight": _passed_on(
         str, "class-weight", TRAINING, "balanced, or weights such as cat=2,dog=1.", None, "all the same"
     ),
     "sampling": _passed_on(
         str, "sampling", TRAINING, "balanced: an epoch shows all classes equally often.", None, "as_is"
     ),
-    "keep": _passed_on(str, "keep", TRAINING, "best, last or safe: which epoch's weights."),
+    "keep": _passed_on(str, "keep", TRAINING, "Which epoch gives the weights: best, last or safe."),
     "patience": _passed_on(
-        str, "patience", TRAINING, "Stop after so many epochs that are no better; none: do not."
+        str, "patience", TRAINING, "Stop after this many epochs without improvement; none: never stop early."
     ),
 }
 _RUN_OPTIONS: dict[str, tuple[Any, Any]] = {
@@ -188,9 +240,9 @@ _RUN_OPTIONS: dict[str, tuple[Any, Any]] = {
     "faithful": (
         Annotated[
             bool,
-            typer.Option(
+            flag(
                 "--faithful",
-                help="Bring back the faults of the study a recipe was taken from.",
+                help="Also repeat the mistakes of the tutorial that the recipe comes from.",
                 rich_help_panel=TRAINING,
             ),
         ],
@@ -199,9 +251,9 @@ _RUN_OPTIONS: dict[str, tuple[Any, Any]] = {
     "cache": (
         Annotated[
             bool,
-            typer.Option(
+            flag(
                 "--cache/--no-cache",
-                help="Keep a frozen backbone's features on disk.",
+                help="Cache the features of a frozen backbone on disk.",
                 rich_help_panel=RUN,
             ),
         ],
@@ -210,21 +262,20 @@ _RUN_OPTIONS: dict[str, tuple[Any, Any]] = {
     "lint": (
         Annotated[
             bool,
-            typer.Option(
-                "--lint/--no-lint", help="Say what is doubtful before training.", rich_help_panel=RUN
-            ),
+            flag("--lint/--no-lint", help="Report likely problems before training.", rich_help_panel=RUN),
         ],
         True,
     ),
     "seed": (SeedOption, 0),
     "out": (OutOption, None),
     "quiet": (QuietOption, False),
+    "as_json": (JsonOption, False),
 }
 _SAVING: dict[str, tuple[Any, Any]] = {
     "save_model": (
         Annotated[
             bool,
-            typer.Option(
+            flag(
                 "--save-model/--no-save-model",
                 help="Save the trained model too, in --out.",
                 rich_help_panel=RUN,
@@ -323,11 +374,32 @@ def prepare(names: list[str], given: dict[str, Any]) -> tuple[Dataset, dict[str,
         if name in given:
             options[name] = given[name]
     options["verbose"] = "auto" if not given["quiet"] else False
-    with quiet_import():
-        import keras  # noqa: F401
+    _refuse_wrong_values(names, options)
     from transferzoo.ground.progress import choose_progress
 
-    return load_data(given, choose_progress(options["verbose"])), options
+    # whatever is wrong with the images, too, is said before TensorFlow takes its seconds to load
+    data = load_data(given, choose_progress(options["verbose"]))
+    with quiet_import():
+        import keras  # noqa: F401
+    return data, options
+
+
+def _refuse_wrong_values(names: list[str], options: Mapping[str, Any]) -> None:
+    """Raise for what can be seen to be wrong without Keras."""
+    import transferzoo as tz
+    from transferzoo.ground.storage.files import check_path, check_writable
+    from transferzoo.models.options import OPTIONS as BUILD_OPTIONS
+    from transferzoo.models.options import read_options
+    from transferzoo.recipes.recipe import OPTIONS as RECIPE_OPTIONS
+
+    recipe = tz.recipe_info(options["recipe"])
+    told = {name: value for name, value in options.items() if name in RECIPE_OPTIONS}
+    for name in names:
+        built = {name: value for name, value in options.items() if name in BUILD_OPTIONS}
+        read_options({**recipe.build_options(name), **built}, "build")
+        recipe.with_options(name, **told)
+    if options.get("out") is not None:
+        check_writable("out", check_path("out", options["out"]))
 
 
 def load_data(given: Mapping[str, Any], progress: Progress | None = None) -> Dataset:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -83,6 +85,45 @@ def backbone_table(record: Any) -> Table:
     return facts(rows)
 
 
+def print_json(value: Any) -> None:
+    """Print a value as JSON; what is not a number becomes null."""
+    from transferzoo.results.identity import plain
+
+    print(json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False))
+
+
+def run_record(result: Any) -> dict[str, Any]:
+    """Return what a run left behind, without its arrays."""
+    low, high = result.interval
+    return {
+        "name": result.name,
+        "accuracy": result.accuracy,
+        "accuracy_interval": [low, high],
+        "test_images": len(result.y_true),
+        "metrics": result.metrics,
+        "costs": result.costs,
+        "class_names": list(result.class_names),
+        "most_confused": [each.to_dict() for each in result.most_confused()],
+        "settings": result.settings,
+        "provenance": result.provenance,
+        "environment": result.environment,
+        "folder": None if result.folder is None else str(result.folder),
+    }
+
+
+def study_record(study: Study) -> dict[str, Any]:
+    """Return what a study found: its runs, its models, and what can be said of their differences."""
+    return {
+        "models": study.summary(),
+        "runs": study.to_records(),
+        "comparisons": [dataclasses.asdict(each) for each in study.comparisons()],
+        "verdicts": study.verdicts(),
+        "notes": study.notes(),
+        "failures": [each.to_dict() for each in study.failures],
+        "folder": None if study.folder is None else str(study.folder),
+    }
+
+
 def show(study: Study) -> None:
     """Print a study's table and caption."""
     header, rows = study.table()
@@ -122,15 +163,15 @@ def save_run_plots(result: Any, folder: Path, data: Dataset | None = None) -> No
         figure.savefig(folder / "mistakes.png", dpi=120)
 
 
-def save_study(study: Study, data: Dataset, folder: Path) -> None:
-    """Draw a study and each of its runs, and write its table, into its folder."""
+def save_study(study: Study, data: Dataset, folder: Path) -> str:
+    """Draw a study and each of its runs, and write its table, into its folder; say so in a sentence."""
     from matplotlib.figure import Figure
 
     from transferzoo import plots
 
     folder = folder.expanduser()
     if not study.results:
-        return
+        return "No run succeeded"
     for result in study.results:
         assert result.folder is not None
         save_run_plots(result, result.folder, data)
@@ -147,7 +188,7 @@ def save_study(study: Study, data: Dataset, folder: Path) -> None:
     (folder / "comparison.md").write_text(f"{study.to_markdown()}\n\n{notes}\n", encoding="utf-8")
     (folder / "comparison.csv").write_text(study.to_csv(), encoding="utf-8")
     models = ", models" if any(folder.glob("*/model.keras")) else ""
-    print(f"Results{models} and plots are in {folder}")
+    return f"Results{models} and plots are in {folder}"
 
 
 def save_frontier(study: Study, cost: str, path: Path) -> None:

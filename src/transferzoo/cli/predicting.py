@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,8 +9,8 @@ from typing import Annotated
 import typer
 
 from transferzoo.cli import output
-from transferzoo.cli.app import app
-from transferzoo.cli.options import QuietOption
+from transferzoo.cli.app import app, flag
+from transferzoo.cli.options import JsonOption, QuietOption
 from transferzoo.errors import RecordError, invalid
 from transferzoo.ground.quiet import quiet_import
 
@@ -37,10 +36,8 @@ def predict(
             show_default="never",
         ),
     ] = None,
-    skip: Annotated[
-        bool, typer.Option("--skip-unreadable", help="Leave out photos that cannot be read.")
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a list of records.")] = False,
+    skip: Annotated[bool, flag("--skip-unreadable", help="Leave out photos that cannot be read.")] = False,
+    as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Name what is on new photos, with a trained model."""
@@ -62,7 +59,7 @@ def predict(
         verbose="auto" if not quiet else False,
     )
     if as_json:
-        print(json.dumps([each.to_dict() for each in found], indent=1, ensure_ascii=False))
+        output.print_json([each.to_dict() for each in found])
         return
     table = output.table("photo", "class", ">probability", "then")
     for each in found:

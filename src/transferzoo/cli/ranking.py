@@ -8,13 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from transferzoo.cli.app import app
-from transferzoo.cli.options import prepare, sharing
+from transferzoo.cli.options import JsonOption, prepare, sharing
 
 # of a training, or of the test images, which a ranking does not look at
 NOT_FOR_RANK = (
+    "as_json",
     *("train", "test", "head", "trainable", "recipe", "faithful", "epochs", "batch_size", "learning_rate"),
     *("warmup", "layer_decay", "weight_decay", "label_smoothing", "batch_norm", "augmentation", "mixup"),
-    *("steps_per_epoch", "minutes", "rand_augment", "keep", "patience", "lint", "out"),
+    *("steps_per_epoch", "minutes", "rand_augment", "keep", "patience", "lint", "out", "class_weight"),
+    "sampling",
 )
 
 
@@ -36,7 +38,7 @@ def rank(
             rich_help_panel="Data",
         ),
     ] = 5_000,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel="Run")] = False,
+    as_json: JsonOption = False,
     **given: Any,
 ) -> None:
     """Rank backbones by their frozen features, without training one."""

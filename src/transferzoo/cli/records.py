@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from transferzoo.cli.app import app
+from transferzoo.cli import output
+from transferzoo.cli.app import app, flag
+from transferzoo.cli.options import JsonOption
 from transferzoo.errors import InvalidInputError, invalid
 from transferzoo.ground.quiet import quiet_import
 from transferzoo.ground.storage.files import written_beside
@@ -18,7 +20,30 @@ from transferzoo.ground.storage.files import written_beside
 if TYPE_CHECKING:
     from transferzoo.results.differences import RunDifference
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+@app.command(
+    epilog="Examples: [bold]transferzoo show runs/mobilenet[/], [bold]transferzoo show runs --json[/]"
+)
+def show(
+    folder: Annotated[Path, typer.Argument(help="A run's folder, or a study's.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Show a saved run or study again."""
+    import transferzoo as tz
+    from transferzoo.results.folder import is_run
+
+    if is_run(folder):
+        result = tz.Result.load(folder)
+        if as_json:
+            output.print_json(output.run_record(result))
+        else:
+            print(f"{result}\n\n{result.classification_report()}")
+        return
+    study = tz.Study.load(folder)
+    if as_json:
+        output.print_json(output.study_record(study))
+    else:
+        output.show(study)
 
 
 @app.command(
@@ -26,12 +51,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 )
 def verify(
     folder: Annotated[Path, typer.Argument(help="A run's folder, or one with runs in it.")],
-    model: Annotated[
-        bool, typer.Option("--model", help="Load each model, and count its parameters again.")
-    ] = False,
-    rerun: Annotated[
-        bool, typer.Option("--rerun", help="Let each model predict the test images again.")
-    ] = False,
+    model: Annotated[bool, flag("--model", help="Load each model, and count its parameters again.")] = False,
+    rerun: Annotated[bool, flag("--rerun", help="Let each model predict the test images again.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Recompute every figure of saved runs, and say where one differs."""

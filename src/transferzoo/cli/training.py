@@ -11,9 +11,11 @@ import typer
 from transferzoo.cli import output
 from transferzoo.cli.app import app
 from transferzoo.cli.options import (
+    BackboneArgument,
     OutOption,
     QuietOption,
     SeedOption,
+    backbones_beginning_with,
     number_list,
     prepare,
     sharing,
@@ -32,17 +34,19 @@ DEMO_EPOCHS = 25
     "[bold]transferzoo fit mobilenet --dataset cifar10 --train 5000 --out runs/mobilenet[/]"
 )
 @sharing(saves_models=True)
-def fit(
-    name: Annotated[str, typer.Argument(help="A backbone; see: transferzoo list.")], **given: Any
-) -> None:
+def fit(name: BackboneArgument, **given: Any) -> None:
     """Train one model on a dataset and test it."""
     data, options = prepare([name], given)
     import transferzoo as tz
 
     result = tz.fit_and_evaluate(name, data, **options)
-    print(result)
     if given["out"] is not None:
         output.save_run_plots(result, given["out"], data)
+    if given["as_json"]:
+        output.print_json(output.run_record(result))
+        return
+    print(result)
+    if given["out"] is not None:
         print(f"{'Results, model' if given['save_model'] else 'Results'} and plots are in {given['out']}")
 
 
@@ -52,7 +56,10 @@ def fit(
 )
 @sharing(saves_models=True)
 def compare(
-    names: Annotated[list[str], typer.Argument(help="Backbones; see: transferzoo list.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(help="Backbones; see: transferzoo list.", autocompletion=backbones_beginning_with),
+    ],
     seeds: Annotated[
         str | None,
         typer.Option(
@@ -68,15 +75,19 @@ def compare(
     ] = 1,
     **given: Any,
 ) -> None:
-    """Train several models on the same footing and show them side by side."""
+    """Train several models with the same data and settings, and show them side by side."""
     numbers = None if seeds is None else number_list("seeds", seeds)
     data, options = prepare(names, given)
     import transferzoo as tz
 
     study = tz.compare(names, data, seeds=numbers, n_jobs=jobs, **options)
-    output.show(study)
-    if given["out"] is not None:
-        output.save_study(study, data, given["out"])
+    saved = None if given["out"] is None else output.save_study(study, data, given["out"])
+    if given["as_json"]:
+        output.print_json(output.study_record(study))
+    else:
+        output.show(study)
+        if saved is not None:
+            print(saved)
     if study.failures:
         raise typer.Exit(1)
 
@@ -85,9 +96,9 @@ def compare(
     "find-rate",
     epilog="Example: [bold]transferzoo find-rate mobilenet --dataset cifar10 --train 5000 --out rates[/]",
 )
-@sharing(saves_models=False, without=("learning_rate", "out", "lint", "minutes"))
+@sharing(saves_models=False, without=("learning_rate", "out", "lint", "minutes", "as_json"))
 def find_rate(
-    name: Annotated[str, typer.Argument(help="A backbone; see: transferzoo list.")],
+    name: BackboneArgument,
     lowest: Annotated[float, typer.Option("--lowest", help="Rate of the first step.")] = 1e-7,
     highest: Annotated[float, typer.Option("--highest", help="Rate of the last step.")] = 1.0,
     steps: Annotated[int, typer.Option("--steps", help="Batches, 20 or more.")] = 100,
@@ -151,4 +162,4 @@ def demo(
     finally:
         warnings.setLevel(level)
     output.show(study)
-    output.save_study(study, data, out)
+    print(output.save_study(study, data, out))

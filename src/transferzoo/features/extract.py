@@ -16,6 +16,7 @@ from transferzoo.errors import InvalidInputError, invalid
 from transferzoo.features.store import FeatureStore, array_digest
 from transferzoo.ground.arguments import check_count
 from transferzoo.ground.progress import Progress, check_progress
+from transferzoo.ground.quiet import traces_expected
 from transferzoo.models.architecture import network_digest
 from transferzoo.models.construct import BACKBONE, PREPROCESSING, backbone_of, connect, head_of
 from transferzoo.models.prediction import PREDICTION_BATCH, outputs_at_once, predict, runs_once
@@ -126,7 +127,7 @@ def frozen_features(
             yield outputs_at_once(extractor, images)
             return
         total = math.ceil(len(images) / batch_size)
-        with (progress or Progress()).task("features", total, unit="batches") as task:
+        with (progress or Progress()).task("features", total, unit="batches") as task, traces_expected():
             for start in range(0, len(images), batch_size):
                 yield np.asarray(extractor.predict_on_batch(images[start : start + batch_size]))
                 task.advance()

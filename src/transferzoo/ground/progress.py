@@ -59,7 +59,9 @@ class LineProgress(Progress):
 
     @contextlib.contextmanager
     def task(self, description: str, total: int | None = None, *, unit: str = "steps") -> Iterator[Task]:
-        """Print lines while the block runs, if it takes long."""
+        """Print lines while the block runs, if it takes long; that a download begins, at once."""
+        if unit == "bytes":
+            self.say(description)
         yield _Lines(self, description, total, unit)
 
 

@@ -1,8 +1,9 @@
-"""Keeps what TensorFlow's C++ code says while it loads off standard error."""
+"""Keeps off the terminal what TensorFlow says that is no news to a user."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import sys
@@ -45,3 +46,26 @@ def quiet_import() -> Iterator[None]:
             for line in heard:
                 if failed or not _LOG_LINE.match(line):
                     os.write(2, line)
+
+
+class _NotOfTraces(logging.Filter):
+    """Drops the warning that one function is traced again and again.
+
+    TensorFlow counts traces by the place in the code where a function was made. All of Keras' models have
+    their step from one place, so that a few models in one process, each traced once, set it off.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return "triggered tf.function retracing" not in record.getMessage()
+
+
+@contextlib.contextmanager
+def traces_expected() -> Iterator[None]:
+    """Trace several models in the block without TensorFlow's warning of repeated traces."""
+    told = _NotOfTraces()
+    logger = logging.getLogger("tensorflow")
+    logger.addFilter(told)
+    try:
+        yield
+    finally:
+        logger.removeFilter(told)

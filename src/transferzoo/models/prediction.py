@@ -14,6 +14,7 @@ from scipy.special import softmax
 
 from transferzoo.data.batches import Batches
 from transferzoo.ground.progress import Progress, duration
+from transferzoo.ground.quiet import traces_expected
 from transferzoo.models.construct import model_settings
 
 PREDICTION_BATCH = 128
@@ -31,7 +32,7 @@ def predict(
         return outputs_at_once(model, images)
     callback = ProgressCallback(progress or Progress(), "predicting", math.ceil(len(images) / batch_size))
     batches = Batches(images, batch_size=batch_size, num_classes=0, as_float=needs_floats(model))
-    with callback.shown():
+    with callback.shown(), traces_expected():
         return np.asarray(model.predict(batches, verbose=0, callbacks=[callback]))
 
 
@@ -47,7 +48,11 @@ def runs_once(images: np.ndarray, batch_size: int) -> bool:
 
 def outputs_at_once(model: keras.Model, images: np.ndarray) -> np.ndarray:
     """Return the model's outputs, float32, for images that are one batch."""
-    outputs = model(np.asarray(images, "float32"), training=False)
+    inputs: Any = np.asarray(images, "float32")
+    # a model made of lists of tensors wants a list, and warns of anything else
+    if isinstance(getattr(model, "_inputs_struct", None), list):
+        inputs = [inputs]
+    (outputs,) = keras.tree.flatten(model(inputs, training=False))
     return np.asarray(keras.ops.convert_to_numpy(outputs))
 
 
