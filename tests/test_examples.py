@@ -49,26 +49,38 @@ def test_the_quick_start_compares_two_backbones_and_run_again_trains_nothing(tmp
     assert record.stat().st_mtime_ns == written
 
 
-def test_own_images_makes_class_folders_where_none_are_given(tmp_path):
-    printed = run("own_images.py", tmp_path, *TINY, "--out", "here")
-    assert "made one of scikit-learn's digits" in printed
-    assert "digit_7" in printed
-    result = tz.Result.load(tmp_path / "here")
-    assert len(result.y_true) == 50
-    assert result.class_names[0] == "digit_0"
-    assert (tmp_path / "here" / "confusion.png").exists()
+OFFLINE = (
+    "--weights",
+    "none",
+    "--recipe",
+    "linear_probe",
+    "--backbones",
+    "mobilenet_025",
+    "mobilenet_v2_035",
+)
 
 
-def test_own_images_reads_the_folder_it_is_given(tmp_path):
+def test_your_photos_makes_both_folders_of_a_dataset(tmp_path):
+    printed = run("your_photos.py", tmp_path, "--export", "digits", "--per-class", "20", *OFFLINE)
+    assert "photos: 10 classes, images of 32×32×3" in printed
+    assert len(list((tmp_path / "photos" / "7").glob("*.png"))) == 20
+    assert {result.name for result in tz.Study.load(tmp_path / "runs" / "photos").results} == set(
+        OFFLINE[-2:]
+    )
+    assert printed.count("new-photos/new-") == 12
+    assert (tmp_path / "runs" / "photos" / "predictions.png").stat().st_size > 1000
+
+
+def test_your_photos_reads_the_folders_it_is_given(tmp_path):
     from PIL import Image
 
     for colour in ("green", "red"):
-        (tmp_path / "photos" / colour).mkdir(parents=True)
+        (tmp_path / "mine" / colour).mkdir(parents=True)
         for number in range(10):
-            Image.new("RGB", (40, 36), colour).save(tmp_path / "photos" / colour / f"{number}.png")
-    printed = run("own_images.py", tmp_path, "photos", "--image-size", "32", "--epochs", "1")
-    assert "photos: 2 classes, images of 32×32×3" in printed
-    assert "made one" not in printed
+            Image.new("RGB", (40, 36), colour).save(tmp_path / "mine" / colour / f"{number}.png")
+    printed = run("your_photos.py", tmp_path, "mine", "--new", "mine/red", *OFFLINE)
+    assert "mine: 2 classes, images of 36×40×3" in printed
+    assert printed.count("mine/red/") >= 10
 
 
 def test_what_is_registered_in_an_example_is_compared_like_the_rest(tmp_path):

@@ -17,7 +17,7 @@ import typer
 from transferzoo.cli.app import flag
 from transferzoo.errors import InvalidInputError, UnknownNameError, invalid, unknown_name
 from transferzoo.ground.interrupts import Terminated
-from transferzoo.ground.quiet import quiet_import
+from transferzoo.ground.quiet import load_keras
 from transferzoo.training.checkpoints import CHECKPOINT
 
 if TYPE_CHECKING:
@@ -379,8 +379,7 @@ def prepare(names: list[str], given: dict[str, Any]) -> tuple[Dataset, dict[str,
 
     # whatever is wrong with the images, too, is said before TensorFlow takes its seconds to load
     data = load_data(given, choose_progress(options["verbose"]))
-    with quiet_import():
-        import keras  # noqa: F401
+    load_keras()
     return data, options
 
 

@@ -12,7 +12,7 @@ from transferzoo.cli import output
 from transferzoo.cli.app import app, flag
 from transferzoo.cli.options import JsonOption, QuietOption
 from transferzoo.errors import RecordError, invalid
-from transferzoo.ground.quiet import quiet_import
+from transferzoo.ground.quiet import load_keras
 
 
 @app.command(
@@ -46,8 +46,7 @@ def predict(
         raise invalid("photos", "at least one path on standard input", "none")
     if not run.expanduser().exists():
         raise RecordError(f"'{run}' does not exist. Give a run's folder, or a model.keras file.")
-    with quiet_import():
-        import keras  # noqa: F401
+    load_keras()
 
     import transferzoo as tz
 

@@ -14,7 +14,7 @@ from transferzoo.cli import output
 from transferzoo.cli.app import app, flag
 from transferzoo.cli.options import JsonOption
 from transferzoo.errors import InvalidInputError, invalid
-from transferzoo.ground.quiet import quiet_import
+from transferzoo.ground.quiet import load_keras
 from transferzoo.ground.storage.files import written_beside
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ def verify(
 ) -> None:
     """Recompute every figure of saved runs, and say where one differs."""
     if model or rerun:
-        with quiet_import():
-            import keras  # noqa: F401
+        load_keras()
 
     import transferzoo as tz
 

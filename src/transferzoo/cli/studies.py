@@ -10,7 +10,7 @@ import typer
 from transferzoo.cli import output
 from transferzoo.cli.app import app
 from transferzoo.cli.options import QuietOption, number_list, stoppable
-from transferzoo.ground.quiet import quiet_import
+from transferzoo.ground.quiet import load_keras
 
 study = typer.Typer(
     name="study",
@@ -49,8 +49,7 @@ def article(
 ) -> None:
     """Run the article's study as published, then with one fault more repaired at each step."""
     numbers = number_list("seeds", seeds)
-    with quiet_import():
-        import keras  # noqa: F401
+    load_keras()
 
     import transferzoo as tz
 

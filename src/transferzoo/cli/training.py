@@ -22,7 +22,7 @@ from transferzoo.cli.options import (
     stoppable,
 )
 from transferzoo.errors import invalid
-from transferzoo.ground.quiet import quiet_import
+from transferzoo.ground.quiet import load_keras
 from transferzoo.ground.storage.files import written_beside
 
 DEMO_BACKBONES = ("mobilenet_025", "mobilenet_v2_035")
@@ -133,8 +133,7 @@ def demo(
     """Compare two small backbones on 1,797 real scans of digits; needs no network."""
     import logging
 
-    with quiet_import():
-        import keras  # noqa: F401
+    load_keras()
 
     import transferzoo as tz
 

@@ -84,7 +84,9 @@ class _Lines(Task):
         if self._total:
             of = f" of {self._count(self._total)}"
             left = f", {duration((now - self._began) * (self._total / self._done - 1))} left"
-        self._display.say(f"{self._description}: {self._count(self._done)}{of} {self._word()}{left}".rstrip())
+        joint = "," if ":" in self._description else ":"
+        counted = f"{self._count(self._done)}{of} {self._word()}".rstrip()
+        self._display.say(f"{self._description}{joint} {counted}{left}")
 
     def _count(self, number: int) -> str:
         return bytes_in_words(number) if self._unit == "bytes" else f"{number:,}"

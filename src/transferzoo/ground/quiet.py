@@ -48,6 +48,13 @@ def quiet_import() -> Iterator[None]:
                     os.write(2, line)
 
 
+def load_keras() -> None:
+    """Import Keras and its backend, without TensorFlow's log lines; nothing where that is done already."""
+    if "keras" not in sys.modules:
+        with quiet_import():
+            import keras  # noqa: F401
+
+
 class _NotOfTraces(logging.Filter):
     """Drops the warning that one function is traced again and again.
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from transferzoo.errors import RecordError, TransferZooError, invalid, printable
 from transferzoo.ground.arguments import check_count
 from transferzoo.ground.progress import Progress, choose_progress
+from transferzoo.ground.quiet import load_keras
 from transferzoo.ground.storage.files import check_path
 from transferzoo.judging.prediction_checks import check_class_names
 
@@ -294,6 +295,7 @@ def load_model(path: str | Path) -> Predictor:
     if not file.is_file():
         raise _unreadable(file, "there is no such file")
     record = _read_record(file)
+    load_keras()
     import keras
 
     try:

@@ -19,6 +19,7 @@ from transferzoo import plots
 from transferzoo.errors import RecordError, invalid
 from transferzoo.ground.arguments import check_array, check_mapping
 from transferzoo.ground.progress import Progress
+from transferzoo.ground.quiet import load_keras
 from transferzoo.ground.storage.files import check_path, folder_written_beside, refuse_full_folder
 from transferzoo.judging.prediction_checks import check_class_names, check_labels
 from transferzoo.judging.proportions import wilson_interval
@@ -275,6 +276,7 @@ class Result:
                 "Its numbers and predictions are here; to have the model, run again with save_model=True, in "
                 "another folder or after deleting this one."
             )
+        load_keras()
         import keras
 
         path = self.folder / MODEL

@@ -121,6 +121,9 @@ def compare(
     """
     from transferzoo.data.catalog import resolve_data
     from transferzoo.ground.progress import choose_progress
+    from transferzoo.ground.quiet import load_keras
+
+    load_keras()
     from transferzoo.training.user_callbacks import check_callbacks
 
     save_model, cache, lint = (

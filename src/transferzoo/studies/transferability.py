@@ -135,7 +135,9 @@ def rank(
     from transferzoo.data.catalog import resolve_data
     from transferzoo.features.store import FeatureStore
     from transferzoo.ground.progress import choose_progress
+    from transferzoo.ground.quiet import load_keras
 
+    load_keras()
     seed = check_seed(seed)
     max_images = check_count("max_images", max_images, 1)
     cache = check_flag("cache", cache)
