@@ -17,7 +17,7 @@ import numpy as np
 BACKBONES = {"mobilenet": "MobileNet", "resnet50": "ResNet50"}
 EPOCHS = {"mobilenet": 100, "resnet50": 30}
 BATCH_SIZE = 100
-# steps an epoch, and the images they were for; kept in proportion where there are fewer
+# steps per epoch, and the images they were for; kept in proportion where there are fewer
 STEPS = (350, 35_000)
 VALIDATION_STEPS = (250, 15_000)
 

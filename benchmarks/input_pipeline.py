@@ -94,7 +94,7 @@ WAYS = {
 
 
 def measure(x, y, repeats):
-    """Return way -> images a second, one figure a turn; a first turn warms up and is not counted."""
+    """Return way -> images per second, one figure a turn; a first turn warms up and is not counted."""
     made = {name: prepare(x, y) for name, prepare in WAYS.items()}
     speeds = {name: [] for name in made}
     for turn in range(repeats + 1):

@@ -2,12 +2,12 @@
 
 Same images, batches, augmentation, head, optimizer, validation and epochs. Each side runs in a process of
 its own, so that its peak memory is its own; the sides alternate, so that other work on the machine slows
-both alike. Both read the same arrays from a file. The goals: the library's training images a second at
+both alike. Both read the same arrays from a file. The goals: the library's training images per second at
 least 0.98 of the port's, and its peak memory at most 0.6 of it on all 50,000 images.
 
     python benchmarks/same_work.py --dataset cifar10 --weights none --epochs 2 --repeats 3
 
-Images a second are those of training steps alone, from an epoch's first batch to its last; the first epoch,
+Images per second are those of training steps alone, from an epoch's first batch to its last; the first epoch,
 which compiles, is left out. Memory is the whole process's highest resident size, predictions on the test
 images included. The library runs with `faithful=True`: raw pixels and repeated, augmented validation images,
 as the port has them; `--corrected` runs the recipe as the library recommends it instead.

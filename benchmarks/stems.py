@@ -6,7 +6,7 @@ once, and fits a logistic regression on them.
     python benchmarks/stems.py --dataset cifar10
     python benchmarks/stems.py --sizes 32 48 --json stems.json
 
-Images a second are those of all training and test images, once, after batches that compile: good for the
+Images per second are those of all training and test images, once, after batches that compile: good for the
 order, no more.
 """
 
@@ -127,7 +127,7 @@ def main():
                 f"{row['images_per_second']:,.0f}",
             )
         )
-    columns = ("image size", "built with", "last map", "accuracy", "images a second")
+    columns = ("image size", "built with", "last map", "accuracy", "images per second")
     print(f"\n{setting}\n\n{table(columns, lines)}")
     write_json(options.json, {"setting": setting, "rows": rows})
 

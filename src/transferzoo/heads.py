@@ -290,7 +290,7 @@ def register_head(name: str, head: Callable[..., Any], *, replace: bool = False)
         A `Head`, or any function from features, a Keras tensor, to logits ``(batch, num_classes)``. One
         that has a parameter `num_classes` is given it.
     replace : bool, default False
-        Whether a head that has the name already gives way.
+        Whether to replace a head that has this name already.
 
     Raises
     ------

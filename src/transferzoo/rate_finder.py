@@ -153,7 +153,7 @@ def find_learning_rate(
     WeightsError, DownloadError
         If weights cannot be had.
     DivergedError
-        If the loss leaves the numbers before a tenth of the steps.
+        If the loss becomes NaN or infinite before a tenth of the steps.
 
     Notes
     -----
@@ -235,8 +235,8 @@ def _judge(rates: list[float], raw_losses: list[float], lost: bool, main: PhaseP
     first = round(memory)
     if len(raw_losses) <= first:
         raise DivergedError(
-            f"Training diverged: the loss left the numbers at a rate of {rates[len(raw_losses)]:.2g}, after "
-            f"{len(raw_losses)} steps. Pass a lower 'lowest'; it was {rates[0]:g}."
+            f"Training diverged: the loss became NaN or infinite at a rate of {rates[len(raw_losses)]:.2g}, "
+            f"after {len(raw_losses)} steps. Pass a lower 'lowest'; it was {rates[0]:g}."
         )
     losses = smooth(raw_losses, memory)
     minimum = first + int(np.argmin(losses[first:]))

@@ -116,7 +116,7 @@ def fit_and_evaluate(
     WeightsError, DownloadError
         If weights cannot be had.
     DivergedError
-        If the loss leaves the numbers.
+        If the loss becomes NaN or infinite.
     KeyboardInterrupt
         On Ctrl-C; with `out`, after the batch underway and with all of it saved.
 

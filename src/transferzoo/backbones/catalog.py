@@ -263,7 +263,7 @@ weights, licence, note
     arguments : mapping, optional
         Further arguments of the builder.
     replace : bool, default False
-        Whether a backbone that has the name already gives way.
+        Whether to replace a backbone that has this name already.
 
     Returns
     -------

@@ -111,7 +111,8 @@ def info(
         print(json.dumps(tz.recipe_info(name).to_dict(), indent=2))
     if not found:
         every = [*tz.list_backbones(), *tz.list_heads(), *tz.list_datasets(), *tz.list_recipes()]
-        raise unknown_name("backbone, head, dataset or recipe", name, every, "transferzoo list")
+        show = "transferzoo list, with --kind heads, datasets or recipes,"
+        raise unknown_name("backbone, head, dataset or recipe", name, every, show)
 
 
 def record_of(kind: str, name: str) -> dict[str, Any]:

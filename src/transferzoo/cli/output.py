@@ -67,7 +67,7 @@ def backbone_table(record: Any) -> Table:
         "paper": record.paper,
         "parameters": f"{record.parameters:,} without a head" if record.parameters else "not counted",
         "features": f"{record.feature_channels} channels" if record.feature_channels else "unknown",
-        "reduction": f"{record.reduction} pixels a cell" if record.reduction else "unknown",
+        "reduction": f"{record.reduction} pixels per cell" if record.reduction else "unknown",
         "native size": f"{record.native_size} pixels",
         "smallest image": f"{record.minimum_size} pixels",
         "enlarged to": f"{record.default_size} pixels, with published weights" if record.weights else "",

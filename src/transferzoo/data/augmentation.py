@@ -51,7 +51,7 @@ class Augmentation:
     fill : {"nearest", "constant", "reflect"}, default "nearest"
         What stands outside the image; ``"constant"`` is black.
     rand_augment : int, default 0
-        Operations an image, drawn from RandAugment's 14. Those that move pixels are made one with rotation,
+        Operations per image, drawn from RandAugment's 14. Those that move pixels are made one with rotation,
         zoom and shift, so that an image is resampled once; those that change colours follow, in their order.
     magnitude : float, default 9
         Strength of these operations, 0 to 30, as in the paper.

@@ -49,7 +49,7 @@ class Batches(keras.utils.PyDataset):
     seed : sequence of int, default (0,)
         Order and augmentation follow from it, the epoch and the sample.
     steps : int, optional
-        Batches an epoch; past the end of the data it begins again.
+        Batches per epoch; past the end of the data it begins again.
     first_epoch : int, default 0
         Number of the epoch to begin with.
     first_batch : int, default 0

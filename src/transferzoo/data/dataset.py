@@ -211,7 +211,7 @@ class Dataset:
             for label, class_name in enumerate(self.class_names):
                 per_class.append((class_name, *(f"{counts[split][label]:,}" for split in SPLITS)))
         else:
-            per_class = [("images a class", *SPLITS)]
+            per_class = [("images per class", *SPLITS)]
             for word, statistic in (("fewest", np.min), ("median", np.median), ("most", np.max)):
                 per_class.append((word, *(f"{statistic(counts[split]):,g}" for split in SPLITS)))
         mirrored = "keeps" if self.flip_safe else "does not keep"

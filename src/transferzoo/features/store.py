@@ -73,7 +73,7 @@ class FeatureEntry:
     made : datetime
         In UTC.
     last_used : datetime
-        In UTC. The entry unused for longest gives way first.
+        In UTC. The least recently used entry is evicted first.
     seconds : float
         What it took to compute.
     versions : mapping of str
@@ -101,7 +101,7 @@ class FeatureStore:
         Where entries are kept. By default ``$TRANSFERZOO_CACHE/features``, else
         ``$KERAS_HOME/transferzoo/features`` (``~/.keras/transferzoo/features``).
     max_bytes : int, default 4 GB (4 * 10**9)
-        What all entries may take together. The entry unused for longest gives way to a new one; an entry
+        What all entries may take together. The least recently used entry is evicted for a new one; an entry
         above the bound is computed, used and not kept.
 
     Notes

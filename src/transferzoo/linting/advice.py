@@ -1,4 +1,4 @@
-"""`lint`: what to mend before a second is spent on training."""
+"""`lint`: likely problems, before a second is spent on training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to mend before training: the findings of one run, and of several that are compared."""
+"""Likely problems before training: the findings of one run, and of several that are compared."""
 
 from __future__ import annotations
 

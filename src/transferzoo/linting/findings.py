@@ -42,7 +42,7 @@ CODES: dict[str, tuple[str, str]] = {
     "TZ304": ("plateau-floor", "a plateau has the rate at its floor at once"),
     "TZ305": ("long-warmup", "the warm-up takes most of the training"),
     "TZ306": ("high-rate", "the rate is high enough to undo pretrained weights"),
-    "TZ307": ("small-batches", "BatchNorm learns from few images a batch"),
+    "TZ307": ("small-batches", "BatchNorm learns from few images per batch"),
     "TZ308": ("unsettled-statistics", "BatchNorm's moving statistics have too few steps"),
     "TZ309": ("lone-image", "the last batch is a single image, and BatchNorm learns from it"),
     "TZ310": ("random-backbone", "random weights that never learn, or with a BatchNorm that never does"),
@@ -62,7 +62,7 @@ SAID_ELSEWHERE = ("TZ104",)
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """Something to mend before training.
+    """A likely problem of a training, found before it starts.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class Finding:
     why : str
         Why it matters, with a source where there is one.
     how : str
-        How to mend it, as a call.
+        How to correct it, as a call.
     subject : str, default ""
         The model or run that it is about; empty for the data and for a comparison as a whole.
 

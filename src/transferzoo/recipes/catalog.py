@@ -237,7 +237,7 @@ def register_recipe(recipe: Recipe, *, replace: bool = False) -> None:
     ----------
     recipe : Recipe
     replace : bool, default False
-        Whether a recipe that has the name already gives way.
+        Whether to replace a recipe that has this name already.
 
     Raises
     ------

@@ -63,7 +63,7 @@ class Phase:
         As `build` takes it; ``"as_built"`` leaves what `build` was told.
     batch_norm : {"as_built", "inference", "train"}, default "as_built"
         The backbone's BatchNorm: left to Keras; with its stored statistics while its scale and shift
-        learn; or with the batch's statistics and a momentum of ``max(1 - 10 / steps an epoch, 0.9)``
+        learn; or with the batch's statistics and a momentum of ``max(1 - 10 / steps per epoch, 0.9)``
         (Kornblith, Shlens, Le 2019, arXiv:1805.08974, appendix A.5), as the momenta that pretrained models
         carry, 0.99 to 0.999, never settle in a short training.
     optimizer : {"sgd", "adamw", "lbfgs"}, default "sgd"
@@ -96,10 +96,10 @@ class Phase:
         At most so many training images, stratified, and a fifth as many validation images: enough to
         place a head that learns on.
     steps_per_epoch : int, optional
-        At most so many steps an epoch, each epoch with other images; all images without it.
+        At most so many steps per epoch, each epoch with other images; all images without it.
     least_steps : int, optional
         Where `epochs` have fewer steps than this, epochs are added, up to twice their number: a few hundred
-        images make few steps an epoch.
+        images make few steps per epoch.
     strengths : tuple of float
         Inverse strengths C of the penalty (scikit-learn's term) that ``"lbfgs"`` tries; validation
         accuracy chooses.

@@ -235,7 +235,7 @@ class Recipe:
         mixup : float
             Parameter of the main phase's mixup, added to its augmentation.
         rand_augment : int
-            Operations an image of the main phase's RandAugment, added to its augmentation.
+            Operations per image of the main phase's RandAugment, added to its augmentation.
         keep : {"best", "last", "safe"}
             Whether the epoch with the best validation accuracy gives the weights, or the last one.
         patience : int or None
@@ -247,7 +247,7 @@ class Recipe:
         batch_size : int
             Of every phase.
         faithful : bool
-            Bring back the faults of what the recipe was taken from.
+            Also repeat the mistakes of the tutorial that the recipe comes from.
 
         Raises
         ------
@@ -318,7 +318,7 @@ class Recipe:
         faithful = check_flag("faithful", faithful)
         if faithful and not self.known_faults:
             raise InvalidInputError(
-                f"faithful=True brings back the faults of a published study; recipe '{self.name}' has none. "
+                f"faithful=True repeats the mistakes of a published tutorial; recipe '{self.name}' has none. "
                 "Leave it out, or use recipe='article'.",
                 argument="faithful",
                 value=faithful,

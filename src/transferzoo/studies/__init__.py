@@ -1,4 +1,4 @@
-"""Studies: several runs on the same footing, and what follows from them.
+"""Studies: several runs with the same data and settings, and what follows from them.
 
 A table of contents, as the library's own: ``tz.studies.article`` runs the article's study.
 """

@@ -129,7 +129,7 @@ class CheckpointCallback(keras.callbacks.Callback):
     remembering : sequence of Callback
         Those whose state is kept.
     batches : int
-        Batches an epoch.
+        Batches per epoch.
     describe : callable
         Returns the fields of `TrainingState` that only the run knows.
     origin : Origin, optional

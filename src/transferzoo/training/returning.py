@@ -77,7 +77,7 @@ def choose_weights(
 
 
 def refuse_divergence(network: keras.Model, rows: Sequence[Mapping[str, Any]], phase: Phase) -> None:
-    """Raise where a phase's losses or weights left the numbers.
+    """Raise where a phase's losses or weights became NaN or infinite.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def refuse_divergence(network: keras.Model, rows: Sequence[Mapping[str, Any]], p
             found = f"the {title} is {rows[wild[0]][key]} in epoch {wild[0] + 1}"
     # XLA's relu turns NaN into 0, so that a finite loss may come of weights that are lost
     if found is None and not all(np.isfinite(value).all() for value in network.get_weights()):
-        found = "weights are infinite or no numbers at the end"
+        found = "weights are NaN or infinite at the end"
     if found is not None:
         raise DivergedError(
             f"Training diverged: {found} of phase '{phase.name}'. "
