@@ -78,7 +78,7 @@ KINDS = {
     "steps_per_epoch",
     "number": "minutes lowest highest learning_rate momentum weight_decay temperature power magnitude mixup "
     "cutmix factor minimum layer_decay label_smoothing warmup",
-    "share": "validation test confidence rate rotation zoom shift erase",
+    "share": "threshold validation test confidence rate rotation zoom shift erase",
     "flag": "save_model cache lint replace flip_safe nesterov horizontal_flip rerun faithful",
     "choice": "classifier_activation preprocessing stem normalize strategy resize layout on_error kind fill "
     "optimizer schedule when heads batch_norm keep channels cost metric sampling class_weight",
@@ -185,6 +185,7 @@ def calls(data):
         "plots.flips": {"images": IMAGES, "y_true": TRUE, "predicted_a": TRUE, "predicted_b": TRUE[::-1]},
         "plots.history": {"history": {"loss": [1.0, 0.5]}},
         "plots.mistakes": {"images": IMAGES, "y_true": TRUE, "y_prob": prob()},
+        "plots.risk_coverage": {"y_true": TRUE, "y_prob": prob(), "threshold": 0.5},
         "plots.image_grid": {"images": IMAGES, "labels": TRUE},
         "rank": {"backbones": ["mobilenet_025"], "data": data, **QUIET},
         "read_images": {"paths": ["a.png"], "image_size": 8},
@@ -216,7 +217,8 @@ NAMES = """
     find_learning_rate fit_and_evaluate from_arrays from_batches from_directory from_table
     heads.Dense heads.Dropout heads.Normalize heads.Pool lint list_backbones list_datasets
     list_heads list_recipes load_dataset load_model plots.accuracy_against_cost plots.comparison
-    plots.confusion_matrix plots.flips plots.history plots.image_grid plots.mistakes rank read_images
+    plots.confusion_matrix plots.flips plots.history plots.image_grid plots.mistakes plots.risk_coverage
+    rank read_images
     register_backbone register_dataset register_head register_recipe statistics.accuracy_interval
     statistics.difference statistics.holm statistics.mcnemar statistics.paired_bootstrap
     statistics.pareto_frontier statistics.wilson_interval studies.article verify
@@ -236,6 +238,7 @@ OPTIONS = {
 }
 # (function, argument) -> values of the tables that are right there
 ACCEPTED = {
+    ("plots.risk_coverage", "threshold"): [0.0],
     ("Augmentation", "shift"): [0.0],
     ("Augmentation", "rotation"): [0.0, 1.5],
     ("Augmentation", "zoom"): [0.0],

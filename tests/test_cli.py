@@ -203,6 +203,7 @@ def test_fit_leaves_run_and_plots_in_the_folder(run, digits, tiny, tmp_path):
         "history.csv",
         "history.png",
         "mistakes.png",
+        "risk-coverage.png",
         "model.keras",
         "predictions.npz",
         "run.json",

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -153,6 +154,10 @@ def save_run_plots(result: Any, folder: Path, data: Dataset | None = None) -> No
         figure = Figure(figsize=(size, size * 0.9), layout="constrained")
         result.plot_confusion_matrix(normalize=normalize, ax=figure.subplots())
         figure.savefig(folder / name, dpi=120)
+    figure = Figure(figsize=(6, 3.8), layout="constrained")
+    if np.isfinite(result.y_prob).all():
+        plots.risk_coverage(result, title=result.name, ax=figure.subplots())
+        figure.savefig(folder / "risk-coverage.png", dpi=120)
     confused = "\n".join(str(each) for each in result.most_confused())
     report = f"{result.classification_report()}\nMost confused:\n{confused or 'none'}\n"
     (folder / "classification-report.txt").write_text(report, encoding="utf-8")

@@ -5,6 +5,7 @@ from transferzoo.plots.axes import BLUE, GREY, VERMILLION
 from transferzoo.plots.curves import history, learning_rates
 from transferzoo.plots.matrices import confusion_matrix
 from transferzoo.plots.pictures import flips, image_grid, mistakes
+from transferzoo.plots.rejection import risk_coverage
 from transferzoo.plots.rungs import ladder
 from transferzoo.plots.scores import accuracy_against_cost, comparison
 
@@ -24,4 +25,5 @@ __all__ = [
     "less_is_better",
     "mistakes",
     "readable",
+    "risk_coverage",
 ]
