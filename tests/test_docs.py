@@ -16,7 +16,15 @@ from transferzoo.recipes.catalog import RECIPES
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+REFERENCE = "".join(
+    page.read_text(encoding="utf-8")
+    for page in (ROOT / "docs" / "api.md", *sorted((ROOT / "docs" / "reference").glob("*.md")))
+)
 FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+# in pages, and in the README, which other programs show
+NOT_RUN = ("{.python .no-run}", "python no-run")
 
 
 def blocks(page, language):
@@ -83,7 +91,7 @@ def test_the_feature_map_sizes_shown_are_those_printed(capsys):
 
 def test_blocks_that_are_not_run_are_few():
     # those that download, or need files that only a user has
-    skipped = {page.stem: len(blocks(page, "python no-run")) for page in PAGES}
+    skipped = {page.stem: len(blocks(page, NOT_RUN[page.name == "README.md"])) for page in PAGES}
     assert {name: count for name, count in skipped.items() if count} == {
         "README": 1,
         "index": 1,
@@ -95,12 +103,19 @@ def test_blocks_that_are_not_run_are_few():
 
 def test_every_fence_is_of_a_kind_that_is_known():
     kinds = {match[1] for page in PAGES for match in FENCE.finditer(page.read_text(encoding="utf-8"))}
-    assert kinds <= {"python", "python no-run", "sh", "text", "toml"}
+    assert kinds <= {"python", *NOT_RUN, "sh", "text", "toml"}
+
+
+def test_every_block_becomes_code_on_the_built_page():
+    # MkDocs takes a second word after the language for text, and the block with it
+    for page in PAGES[1:]:
+        kinds = {match[1] for match in FENCE.finditer(page.read_text(encoding="utf-8"))}
+        assert not [kind for kind in kinds if " " in kind and not kind.startswith("{")], page.name
 
 
 @pytest.mark.parametrize("name", tz.__all__)
 def test_every_public_name_is_on_the_reference_page(name):
-    page = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    page = REFERENCE
     if name in tz._ROOMS:
         assert f"\n::: transferzoo.{tz._ROOMS[name]}.{name}\n" in page
     elif name == "__version__":
@@ -112,8 +127,7 @@ def test_every_public_name_is_on_the_reference_page(name):
 
 def test_every_error_is_on_the_reference_page_and_among_the_errors():
     kinds = [kind.__name__ for kind in tz.TransferZooError.__subclasses__()]
-    for page in ("api.md", "errors.md"):
-        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    for text in (REFERENCE, (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")):
         assert [kind for kind in kinds if kind not in text] == []
 
 
