@@ -225,14 +225,14 @@ def accuracy_interval(correct: ArrayLike, *, confidence: float = 0.95) -> Accura
 
     One run: Wilson's interval, which counts how test images vary and nothing else. Several: an interval for
     the mean over all seeds and images that there might have been. Seeds and images are crossed random
-    factors. Of a table of shape ``(S, n)``, the variance of its mean is estimated as ::
+    factors. Of a table of shape ``(S, n)``, the variance of its mean is estimated as:
 
         var(image means) / n  +  max(var(run means) / S - MSR / (S n), 0)
 
     where MSR is the residual mean square of the two-way table: both terms before it hold the residual, and
     it is to be counted once. The interval is Wilson's with the number of images that would give this
     variance, ``p (1 - p) / variance``, and Student's t in place of the normal quantile, with Satterthwaite's
-    degrees of freedom ::
+    degrees of freedom:
 
         variance² / ((var(image means) / n)² / (n - 1) + (var(run means) / S)² / (S - 1))
 
@@ -308,7 +308,7 @@ def difference(
     """How much more accurate one model is than another, on the same test images.
 
     One run of each: the interval is `paired_bootstrap`'s and the p-value `mcnemar`'s; how seeds vary is not
-    known, and not counted. Several: interval and p-value come from Student's t, with the variance ::
+    known, and not counted. Several: interval and p-value come from Student's t, with the variance:
 
         var(a's image means - b's image means) / n  +  seed part of a  +  seed part of b
 

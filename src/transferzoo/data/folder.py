@@ -36,7 +36,7 @@ def from_directory(
 ) -> Dataset:
     r"""Read a folder of class folders.
 
-    ::
+    Either of these layouts:
 
         photos/cat/1.jpg            photos/train/cat/1.jpg
         photos/cat/2.jpg     or     photos/test/cat/7.jpg

@@ -69,7 +69,7 @@ COST_WORDS = {
 class Result:
     """What a run left behind: numbers, curves, predictions, settings, and the model.
 
-    Saved, it is a folder that holds JSON, CSV, NumPy and Keras files::
+    Saved, it is a folder that holds JSON, CSV, NumPy and Keras files:
 
         mobilenet/
             run.json            name, metrics, settings, costs, environment, provenance, class names
