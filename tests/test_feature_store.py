@@ -480,7 +480,7 @@ def test_the_command_line_asks_before_it_clears_at_a_terminal(filled, answer, ke
 def test_a_number_of_days_below_nothing_is_a_wrong_call(filled):
     done = command("clear", "--older-than", "-1", cache=filled)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("transferzoo: older_than_days must be")
+    assert done.stderr.startswith("transferzoo: --older-than must be")
 
 
 def test_listing_the_cache_loads_no_keras(tmp_path):

@@ -160,7 +160,7 @@ def find_learning_rate(
     The suggestion is a tenth of the rate at the lowest smoothed loss, one of the rules of fastai's
     ``lr_find`` (``minimum``). Its ``steep`` takes the steepest fall and its ``valley``, the default there,
     a point along the longest fall. The lowest point is less at the mercy of single batches where the head is
-    placed already, so that the loss begins low and hardly falls.
+    trained already, so that the loss begins low and hardly falls.
 
     References
     ----------

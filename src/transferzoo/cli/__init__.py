@@ -92,6 +92,7 @@ OPTIONS = {
     "path": "dataset",
     "class_names": "classes",
     "n_jobs": "jobs",
+    "older_than_days": "older-than",
     "image": "image-column",
     "label": "label-column",
     "split": "split-column",

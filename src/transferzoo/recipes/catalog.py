@@ -66,8 +66,9 @@ RECIPES.register(
     Recipe(
         name="default",
         description=(
-            "For a stranger's images. Published weights: a head is placed on features computed once, then "
-            "the upper three quarters move at a low rate. Random weights: everything learns at a high rate."
+            "For your own images. Pretrained weights: the head is trained first, on features computed once; "
+            "then the upper three quarters too, at a low learning rate. Random weights: all layers, at a "
+            "high one."
         ),
         source="chosen on held-out CIFAR-10 images and digits; docs/recipes/default.md has the measurements",
         phases=(
@@ -114,7 +115,7 @@ RECIPES.register(
         name="linear_probe",
         description=(
             "How good are these features as they are? A logistic regression on frozen features, its penalty "
-            "chosen on validation images. Seconds to minutes; nothing of the backbone moves."
+            "chosen on validation images. Seconds to minutes; the backbone is frozen."
         ),
         source=(
             "the protocol of Kornblith, Shlens, Le (2019), arXiv:1805.08974, section 3, "
@@ -145,7 +146,7 @@ RECIPES.register(
     Recipe(
         name="fine_tune",
         description=(
-            "All of a pretrained network moves: a head is placed first, then every layer learns, lower ones "
+            "All of a pretrained network is trained: the head first, then every layer, lower ones "
             "more slowly, BatchNorm with its stored statistics. The best epoch on validation images is kept."
         ),
         source="docs/recipes/fine_tune.md has the measurements and the papers",

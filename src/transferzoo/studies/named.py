@@ -148,7 +148,7 @@ def article(
     4. ``cosine``: the rate falls along half a cosine, not to its floor at the first plateau;
     5. ``larger-images``: enlarged to `image_size`, so that the last feature map is larger than 1×1;
     6. ``linear-head``: the same single Dense layer on averaged features for every model;
-    7. ``default-recipe``: the head is placed before the backbone moves, and the rest of recipe ``default``.
+    7. ``default-recipe``: the head is trained first, then the backbone, and the rest of recipe ``default``.
 
     Parameters
     ----------
