@@ -32,8 +32,9 @@ def main() -> None:
         figure.savefig(place, dpi=DPI, pil_kwargs={"optimize": True})
         print(f"{place}: {place.stat().st_size / 1000:.0f} kB")
 
-    figure = Figure(figsize=(7, 1.3 + 0.45 * len(study.names)), layout="constrained")
-    tz.plots.comparison(study.summary(), ax=figure.subplots())
+    figure = Figure(figsize=(7, 1.5 + 0.45 * len(study.names)), layout="constrained")
+    title = f"digits, {len(data.y_test)} test images, 95 % intervals"
+    tz.plots.comparison(study.summary(), title=title, ax=figure.subplots())
     save(figure, "comparison.png")
 
     figure = Figure(figsize=(6.5, 3.6), layout="constrained")
@@ -42,7 +43,6 @@ def main() -> None:
 
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     best.plot_history(ax=figure.subplots(1, 2))
-    figure.suptitle(best.name)
     save(figure, "history.png")
 
     for normalize, name in ((None, "confusion.png"), ("true", "confusion_normalized.png")):
