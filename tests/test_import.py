@@ -94,6 +94,7 @@ JUDGING = [
     "judging.variation",
     "judging.proportions",
     "evaluation",
+    "judging.power",
     "judging.frontier",
     "judging.selective",
     "statistics",

@@ -14,6 +14,13 @@ from numpy.typing import ArrayLike, NDArray
 from transferzoo.errors import invalid
 from transferzoo.ground.arguments import check_count, check_seed
 from transferzoo.judging.frontier import pareto_frontier, pareto_probability
+from transferzoo.judging.power import (
+    check_power,
+    check_rope,
+    images_needed,
+    seeds_needed,
+    smallest_visible_difference,
+)
 from transferzoo.judging.prediction_checks import Found
 from transferzoo.judging.proportions import (
     Interval,
@@ -48,10 +55,13 @@ __all__ = [
     "compare_pairs",
     "difference",
     "holm",
+    "images_needed",
     "mcnemar",
     "paired_bootstrap",
     "pareto_frontier",
     "pareto_probability",
+    "seeds_needed",
+    "smallest_visible_difference",
     "wilson_interval",
 ]
 
@@ -128,10 +138,23 @@ class Difference(Interval):
         alpha = (1 - self.confidence) / check_count("comparisons", comparisons, 1)
         return _needed(self.estimate, self.discordant, self.variation, alpha=alpha, power=self.power)
 
-    def verdict(self, name_a: str, name_b: str, *, p_value: float | None = None, comparisons: int = 1) -> str:
-        """Say in words which model is better, or what it would take to know.
+    def equal_within(self, rope: float) -> bool:
+        """Tell whether the whole interval lies within ``-rope`` to ``rope``: too little to matter."""
+        return -rope < self.low and self.high < rope
 
-        A model beats another where the interval leaves 0 out and the p-value is below 1 - confidence.
+    def verdict(
+        self,
+        name_a: str,
+        name_b: str,
+        *,
+        p_value: float | None = None,
+        comparisons: int = 1,
+        rope: float = 0.0,
+    ) -> str:
+        """Say in words which model is better, that they are practically equal, or what it would take to know.
+
+        A model beats another where the interval leaves 0 out and the p-value is below 1 - confidence. They
+        are practically equal where the whole interval lies within ``-rope`` to ``rope``.
 
         Parameters
         ----------
@@ -141,6 +164,8 @@ class Difference(Interval):
             The p-value to judge by, corrected for `comparisons`; by default this one's own.
         comparisons : int, default 1
             How many pairs `p_value` was corrected over. The interval is not corrected.
+        rope : float, default 0
+            The region of practical equivalence, a fraction: 0.005 is half a point to either side. 0: none.
 
         Returns
         -------
@@ -163,6 +188,11 @@ one run each: how seeds vary is not counted
         alpha = 1 - self.confidence
         judged = self.p_value if p_value is None else p_value
         once = self._seeds_unknown(name_a, name_b)
+        if self.equal_within(rope):
+            return (
+                f"{better} and {worse} are practically equal: {size} ({interval}), "
+                f"within ±{100 * rope:g} points{once}"
+            )
         if judged < alpha and low > 0:
             return f"{better} beats {worse} by {size} ({interval}){once}"
         after = ""
@@ -208,6 +238,9 @@ class Comparison:
         Its p-value, corrected over all pairs that were compared with it.
     distinguishable : bool
         Whether `p_holm` is below 1 - confidence and the interval leaves 0 out.
+    outcome : {"better", "equal", "undecided"}
+        `a` is better; both are practically equal, as the interval lies within the region of practical
+        equivalence; or the images and seeds do not tell.
     verdict : str
         The same in words.
     """
@@ -217,6 +250,7 @@ class Comparison:
     difference: Difference
     p_holm: float
     distinguishable: bool
+    outcome: str
     verdict: str
 
 
@@ -363,7 +397,7 @@ def difference(
     (0.01, 0.0625, 973)
     """
     a, b = (np.atleast_2d(each) for each in check_pair(correct_a, correct_b))
-    confidence, power = check_confidence(confidence), _check_power(power)
+    confidence, power = check_confidence(confidence), check_power(power)
     check_count("resamples", resamples, 1)
     check_seed(seed)
     alpha = 1 - confidence
@@ -411,6 +445,7 @@ def compare_pairs(
     *,
     confidence: float = 0.95,
     power: float = 0.8,
+    rope: float = 0.0,
     resamples: int = 10_000,
     seed: int = 0,
 ) -> list[Comparison]:
@@ -422,6 +457,8 @@ def compare_pairs(
         Two models or more.
     confidence, power, resamples, seed
         As `difference` takes them.
+    rope : float, default 0
+        Differences within ``-rope`` to ``rope``, a fraction, count as none: 0.005 is half a point.
 
     Returns
     -------
@@ -444,6 +481,7 @@ def compare_pairs(
     arrays = {name: check_correct(f"correct[{name!r}]", each) for name, each in correct.items()}
     ranked = sorted(arrays, key=lambda name: -float(arrays[name].mean()))
     options: dict[str, Any] = {"confidence": confidence, "power": power, "resamples": resamples, "seed": seed}
+    rope = check_rope(rope)
     pairs = list(itertools.combinations(ranked, 2))
     found = [difference(arrays[a], arrays[b], **options) for a, b in pairs]
     adjusted = holm([each.p_value for each in found])
@@ -454,7 +492,12 @@ def compare_pairs(
             difference=each,
             p_holm=float(p_value),
             distinguishable=bool(p_value < 1 - confidence and each.low > 0),
-            verdict=each.verdict(a, b, p_value=float(p_value), comparisons=len(pairs)),
+            outcome="equal"
+            if each.equal_within(rope)
+            else "better"
+            if p_value < 1 - confidence and each.low > 0
+            else "undecided",
+            verdict=each.verdict(a, b, p_value=float(p_value), comparisons=len(pairs), rope=rope),
         )
         for (a, b), each, p_value in zip(pairs, found, adjusted, strict=True)
     ]
@@ -478,12 +521,6 @@ def _check_several(argument: str, tables: Sequence[NDArray[np.bool_]]) -> None:
             Found("1 image"),
             remedy="From one image nothing can be said about others.",
         )
-
-
-def _check_power(value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.5 <= value < 1:
-        raise invalid("power", "a number from 0.5 to below 1, such as 0.8", value)
-    return float(value)
 
 
 def _points(size: float, low: float, high: float) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -160,6 +161,7 @@ def compare(
     carried = any("carried_rate" in run.recipe.faults for run in rounds[0])
     chains = rounds if carried else [[run] for planned in rounds for run in planned]
     if jobs == 1:
+        progress.say(_what_will_show(len(data.y_test)))
         outcomes = _one_after_another(chains, {**given, "progress": progress})
     else:
         outcomes = _side_by_side(chains, given, jobs)
@@ -237,6 +239,19 @@ def _planned(
         )
         plans.append(run if folder is None else replace(run, out=run_folder(folder, run)))
     return plans
+
+
+def _what_will_show(images: int) -> str:
+    """Return what differences the test images can show, before anything is trained."""
+    from transferzoo.judging.power import smallest_visible_difference
+
+    size = smallest_visible_difference(images)
+    if math.isnan(size):
+        return f"{images:,} test images are too few to show that two good models differ"
+    return (
+        f"{images:,} test images show differences above about {100 * size:.1f} points "
+        "(two trained models that disagree on a tenth of the images, 80 % power)"
+    )
 
 
 def _with_weights(rounds: Sequence[Sequence[RunPlan]], progress: Progress) -> list[list[RunPlan]]:

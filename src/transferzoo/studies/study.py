@@ -30,6 +30,8 @@ from transferzoo.studies.failures import Failure
 if TYPE_CHECKING:
     import pandas
 
+# a difference of less than half a point matters to few
+ROPE = 0.005
 SHOWN_VERDICTS = 4
 
 logger = logging.getLogger("transferzoo")
@@ -209,12 +211,17 @@ class Study:
             "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
         )
 
-    def comparisons(self) -> list[statistics.Comparison]:
+    def comparisons(self, *, rope: float = ROPE) -> list[statistics.Comparison]:
         """Return every pair of models compared on the test images, Holm-corrected, best models first.
 
         See `statistics.compare_pairs`; models tested on other images than the best one's are left out.
+
+        Parameters
+        ----------
+        rope : float, default 0.005
+            Differences of less than half a point, with their whole interval, count as practically none.
         """
-        return statistics.compare_pairs({name: self.correct(name) for name in self._alike()})
+        return statistics.compare_pairs({name: self.correct(name) for name in self._alike()}, rope=rope)
 
     def _alike(self) -> list[str]:
         """Return the models that were tested on the images that the best was tested on, best first."""
@@ -222,12 +229,16 @@ class Study:
         tested = {name: _test_images(self._models[name][0]) for name in ranked}
         return [name for name in ranked if tested[name] == tested[ranked[0]]]
 
-    def verdicts(self) -> list[str]:
-        """Return what may be said of the best model against each other one, in words."""
+    def verdicts(self, *, rope: float = ROPE) -> list[str]:
+        """Return what may be said of the best model against each other one, in words.
+
+        One of three things: it is better; both are practically equal, the whole interval of their difference
+        lying within ``-rope`` to ``rope`` (default half a point); or it is not known, and what would tell.
+        """
         alike = self._alike()
         if len(self.names) < 2 or not alike:
             return []
-        found = [pair for pair in self.comparisons() if alike[0] in (pair.a, pair.b)]
+        found = [pair for pair in self.comparisons(rope=rope) if alike[0] in (pair.a, pair.b)]
         lines = [pair.verdict for pair in found]
         others = [name for name in self.names if name not in alike]
         if others:

@@ -1,0 +1,99 @@
+"""What a test set can show, against simulation; and the third verdict, practically equal."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import transferzoo as tz
+from transferzoo.errors import InvalidInputError
+from transferzoo.statistics import (
+    compare_pairs,
+    difference,
+    images_needed,
+    mcnemar,
+    seeds_needed,
+    smallest_visible_difference,
+)
+
+
+@pytest.mark.parametrize(("size", "disagreement"), [(0.05, 0.2), (0.03, 0.1)])
+def test_on_so_many_images_four_in_five_differences_are_seen(size, disagreement):
+    images = images_needed(size, disagreement=disagreement)
+    rng = np.random.default_rng(0)
+    only_a, only_b = (disagreement + size) / 2, (disagreement - size) / 2
+    seen = 0
+    for _ in range(1000):
+        drawn = rng.random(images)
+        a_alone, b_alone = drawn < only_a, (drawn >= only_a) & (drawn < only_a + only_b)
+        both = ~a_alone & ~b_alone
+        seen += mcnemar(a_alone | both, b_alone | both).p_value < 0.05
+    assert 0.76 < seen / 1000 < 0.85
+
+
+@given(st.integers(50, 100_000), st.floats(0.02, 0.5))
+def test_the_smallest_difference_is_what_its_images_are_needed_for(images, disagreement):
+    size = smallest_visible_difference(images, disagreement=disagreement)
+    if np.isnan(size):
+        assert images_needed(disagreement, disagreement=disagreement) > images
+        return
+    assert images_needed(size, disagreement=disagreement) <= images
+    assert images_needed(0.99 * size, disagreement=disagreement) > images
+
+
+def test_more_seeds_are_needed_where_seeds_vary_more():
+    needed = [seeds_needed(0.01, 10_000, deviation) for deviation in (0.0, 0.002, 0.005)]
+    assert needed == sorted(needed)
+    assert needed[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: images_needed(0.2), "difference must be a fraction above 0 and up to disagreement"),
+        (lambda: images_needed(0.01, disagreement=0), "disagreement must be"),
+        (lambda: images_needed(0.01, power=0.3), "power must be"),
+        (lambda: seeds_needed(0.01, 1, 0.01), "images must be a whole number of 2 or more"),
+        (lambda: seeds_needed(0.01, 100, -1), "seed_deviation must be"),
+        (lambda: compare_pairs({"a": [True], "b": [False]}, rope=2), "rope must be"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(call, words):
+    with pytest.raises(InvalidInputError, match=words):
+        call()
+
+
+IMAGES = np.arange(20_000)
+GOOD = IMAGES % 10 != 0
+
+
+def outcome(other, rope):
+    (pair,) = compare_pairs({"good": GOOD, "other": other}, rope=rope)
+    return pair.outcome, pair.verdict
+
+
+def test_a_difference_whose_interval_lies_within_the_region_is_practically_none():
+    found, verdict = outcome(GOOD & (IMAGES % 1000 != 1), 0.005)
+    assert found == "equal"
+    assert verdict.startswith("good and other are practically equal: 0.1 points (95 % interval 0.")
+    assert "within ±0.5 points" in verdict
+
+
+def test_without_a_region_the_same_difference_is_a_difference():
+    assert outcome(GOOD & (IMAGES % 1000 != 1), 0.0)[0] == "better"
+
+
+def test_a_difference_that_is_seen_and_matters_is_one():
+    assert outcome(GOOD & (IMAGES % 50 != 1), 0.005)[0] == "better"
+
+
+def test_what_the_images_do_not_tell_is_undecided():
+    few = slice(0, 200)
+    (pair,) = compare_pairs({"a": GOOD[few], "b": GOOD[few] & (IMAGES[few] % 100 != 1)}, rope=0.005)
+    assert pair.outcome == "undecided"
+    assert not difference(GOOD[few], GOOD[few] & (IMAGES[few] % 100 != 1)).equal_within(0.005)
+
+
+def test_a_comparison_says_beforehand_what_its_images_can_show(tiny, quick, tiny_digits, capsys):
+    tz.compare({"a": tiny}, tiny_digits, weights=None, recipe=quick, lint=False)
+    assert f"{len(tiny_digits.y_test)} test images " in capsys.readouterr().err.splitlines()[0]
