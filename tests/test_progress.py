@@ -121,6 +121,8 @@ def test_a_run_in_a_pipe_says_what_it_is_and_how_each_epoch_ended(tiny, quick, t
     figures = r"loss \d\.\d+, validation accuracy \d+\.\d%, \d+ s"
     assert re.fullmatch(rf"all, epoch 1 of 2: {figures}; \d+ s left", lines[2])
     assert re.fullmatch(rf"all, epoch 2 of 2: {figures}", lines[3])
+    assert lines[4].startswith("tiny: accuracy ")
+    assert "95 % interval" in lines[4]
 
 
 def test_a_quiet_run_says_nothing(tiny, quick, tiny_digits, capsys):

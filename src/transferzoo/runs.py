@@ -97,8 +97,12 @@ def fit_and_evaluate(
         Show progress on standard error: bars in a terminal and in a notebook, lines elsewhere, one at the
         start and one an epoch. False: show nothing.
     **options
-        Whatever belongs to `build` (`weights`, `head`, `image_size`, …) where a name is given, or to the
-        recipe (`epochs`, `batch_size`, `learning_rate`, …: see `Recipe.with_options`).
+        Where a backbone's name is given, what `build` takes: `weights`, `head`, `image_size`, `stem`,
+        `output_stride`, `trainable`, `preprocessing`, `classifier_activation`. And what the recipe takes
+        (see `Recipe.with_options`): of the last phase `epochs`, `steps_per_epoch`, `learning_rate`,
+        `warmup`, `schedule`, `weight_decay`, `layer_decay`, `label_smoothing`, `batch_norm`,
+        `augmentation`, `mixup`, `rand_augment`, `keep`, `patience`; of all phases `batch_size`,
+        `class_weight`, `sampling`; and `faithful`.
 
     Returns
     -------
@@ -167,7 +171,9 @@ def execute(
     began = time.perf_counter() if began is None else began
     progress = progress or Progress()
     if run.out is None:
-        return _fresh(run, None, callbacks, progress, first_rate, began)
+        result = _fresh(run, None, callbacks, progress, first_rate, began)
+        progress.say(result.headline())
+        return result
     if run.finished():
         return _loaded(run.out)
     with folder_held(run.out, run.digest):
@@ -178,6 +184,7 @@ def execute(
         checkpoints = Checkpoints(run.out, run.settings, environment())
         checkpoints.sweep()
         result = _fresh(run, checkpoints, callbacks, progress, first_rate, began)
+        progress.say(result.headline())
         try:
             result = replace(result, folder=result.write_into(run.out, model=save_model))
         except OSError as error:

@@ -322,10 +322,13 @@ class Result:
         return row
 
     def __repr__(self) -> str:
-        return f"<Result {self.name!r}: {self._headline()}>"
+        return f"<Result {self.name!r}: {self._accuracy_in_words()}>"
 
-    def _headline(self, words: str = "") -> str:
-        """Return accuracy, its interval and what it was measured on."""
+    def headline(self) -> str:
+        """Return the run's name, its accuracy with the 95 % interval, and what it was measured on."""
+        return f"{self.name}: {self._accuracy_in_words('95 % interval ')}"
+
+    def _accuracy_in_words(self, words: str = "") -> str:
         n, k = self.y_prob.shape
         shown = plots.readable("accuracy", self.accuracy)
         if math.isfinite(self.accuracy):
@@ -334,7 +337,7 @@ class Result:
         return f"accuracy {shown} on {n:,} images of {k} classes"
 
     def __str__(self) -> str:
-        lines = [f"{self.name}: {self._headline('95 % interval ')}"]
+        lines = [self.headline()]
         figures = [
             f"{key.replace('_', ' ')} {plots.readable(key, value)}"
             for key, value in self.metrics.items()
