@@ -95,6 +95,7 @@ JUDGING = [
     "judging.proportions",
     "evaluation",
     "judging.power",
+    "judging.ranks",
     "judging.frontier",
     "judging.selective",
     "statistics",

@@ -97,3 +97,20 @@ def test_what_the_images_do_not_tell_is_undecided():
 def test_a_comparison_says_beforehand_what_its_images_can_show(tiny, quick, tiny_digits, capsys):
     tz.compare({"a": tiny}, tiny_digits, weights=None, recipe=quick, lint=False)
     assert f"{len(tiny_digits.y_test)} test images " in capsys.readouterr().err.splitlines()[0]
+
+
+def test_ranks_are_as_wide_as_the_tests_leave_them():
+    models = {
+        "good": GOOD,
+        "like it": GOOD & (IMAGES != 1),
+        "fair": GOOD & (IMAGES % 20 != 1),
+        "poor": IMAGES % 2 == 0,
+    }
+    ranks = tz.statistics.rank_intervals(compare_pairs(models))
+    assert ranks == {"good": (1, 2), "like it": (1, 2), "fair": (3, 3), "poor": (4, 4)}
+
+
+@pytest.mark.parametrize("comparisons", [5, [], ["a"], None])
+def test_ranks_of_anything_else_are_refused(comparisons):
+    with pytest.raises(InvalidInputError, match="comparisons must be"):
+        tz.statistics.rank_intervals(comparisons)

@@ -34,6 +34,7 @@ from transferzoo.judging.proportions import (
     wilson_bounds,
     wilson_interval,
 )
+from transferzoo.judging.ranks import rank_intervals
 from transferzoo.judging.variation import (
     Variation,
     images_for_pairs,
@@ -60,6 +61,7 @@ __all__ = [
     "paired_bootstrap",
     "pareto_frontier",
     "pareto_probability",
+    "rank_intervals",
     "seeds_needed",
     "smallest_visible_difference",
     "wilson_interval",

@@ -21,6 +21,7 @@ from transferzoo.errors import InvalidInputError, RecordError, invalid, unknown_
 from transferzoo.ground.arguments import check_sequence
 from transferzoo.ground.metrics import readable
 from transferzoo.ground.storage.files import check_path
+from transferzoo.judging.ranks import ranks_in_words
 from transferzoo.results.folder import is_run, read_settings
 from transferzoo.results.result import Result
 from transferzoo.studies.choosing import Choice, choose
@@ -233,13 +234,16 @@ class Study:
         """Return what may be said of the best model against each other one, in words.
 
         One of three things: it is better; both are practically equal, the whole interval of their difference
-        lying within ``-rope`` to ``rope`` (default half a point); or it is not known, and what would tell.
+        lying within ``-rope`` to ``rope`` (default half a point); or it is not known, and what would tell. Of
+        three models or more the last line has the ranks that each may have (`statistics.rank_intervals`).
         """
         alike = self._alike()
         if len(self.names) < 2 or not alike:
             return []
         found = [pair for pair in self.comparisons(rope=rope) if alike[0] in (pair.a, pair.b)]
         lines = [pair.verdict for pair in found]
+        if len(alike) > 2:
+            lines.append(ranks_in_words(statistics.rank_intervals(self.comparisons(rope=rope))))
         others = [name for name in self.names if name not in alike]
         if others:
             lines.append(f"not compared, as tested on other images: {', '.join(others)}")
