@@ -1,6 +1,7 @@
 """A study of runs: its tables, its verdicts, and what it chooses."""
 
 import csv
+import dataclasses
 import io
 import re
 import sys
@@ -315,3 +316,17 @@ def test_a_folder_without_runs_is_no_study(tmp_path, prepare):
     prepare(tmp_path / "study")
     with pytest.raises(RecordError, match="holds no runs"):
         tz.Study.load(tmp_path / "study")
+
+
+def test_grouped_test_images_are_said_to_make_intervals_too_narrow(study):
+    grouped = [dataclasses.replace(run, groups=np.array(["a"] * 5 + ["b"] * 5)) for run in study.results]
+    said = [line for line in tz.Study(results=tuple(grouped)).notes() if "too narrow" in line]
+    assert len(said) == 1
+    assert not [line for line in study.notes() if "too narrow" in line]
+
+
+def test_three_models_or_more_have_their_possible_ranks(study):
+    third = result("third", 0.4)
+    lines = tz.Study(results=(*study.results, third)).verdicts()
+    assert lines[-1].startswith("possible ranks: a|b 1")
+    assert not study.verdicts()[-1].startswith("possible ranks")

@@ -31,6 +31,8 @@ from transferzoo.studies.failures import Failure
 if TYPE_CHECKING:
     import pandas
 
+# images of one group are alike, and say less than as many independent ones
+TOO_NARROW = "the test images come in groups: intervals count them as independent, and are too narrow"
 # a difference of less than half a point matters to few
 ROPE = 0.005
 SHOWN_VERDICTS = 4
@@ -284,6 +286,7 @@ class Study:
             self.caption(),
             *(f"not alike: {line}" for line in self.conditions()),
             *verdicts,
+            *([TOO_NARROW] * any(run.groups is not None for run in self.results)),
             *(["* with the time that features from the cache took when they were computed"] * reused),
             *(f"failed: {failure}" for failure in self.failures),
         ]
