@@ -651,3 +651,11 @@ def test_help_shows_flags_without_a_type(run, arguments):
     code, out, _ = run(*arguments)
     assert code == 0
     assert "<bool>" not in out
+
+
+def test_a_folder_that_is_misspelt_gets_the_nearest_one(run, tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    monkeypatch.chdir(tmp_path)
+    code, _, err = run("fit", "mobilenet", "-d", "photo")
+    assert code == 2
+    assert err.rstrip().endswith("Nor is there a folder of that name. Did you mean the folder 'photos'?")

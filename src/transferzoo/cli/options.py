@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from transferzoo.cli.app import flag
-from transferzoo.errors import InvalidInputError, UnknownNameError, invalid, unknown_name
+from transferzoo.errors import InvalidInputError, UnknownNameError, invalid, nearest, printable, unknown_name
 from transferzoo.ground.interrupts import Terminated
 from transferzoo.ground.quiet import load_keras
 from transferzoo.training.checkpoints import CHECKPOINT
@@ -492,8 +492,10 @@ def _named_or_folder(
                 "--dataset" if name else "--path", "an existing folder or a dataset's name", str(folder)
             )
         unknown = unknown_name("dataset", name, tz.list_datasets(), "transferzoo list --kind datasets")
+        close = nearest(name, [entry.name for entry in Path().iterdir() if entry.is_dir()])
+        meant = f" Did you mean the folder '{printable(close)}'?" if close else ""
         raise UnknownNameError(
-            f"{unknown} Nor is there a folder of that name.", argument="dataset", value=name
+            f"{unknown} Nor is there a folder of that name.{meant}", argument="dataset", value=name
         )
     more = {} if layout is None else {"layout": layout}
     return tz.from_directory(folder, **photos, **more, validation=validation, seed=seed)
