@@ -114,3 +114,54 @@ def test_ranks_are_as_wide_as_the_tests_leave_them():
 def test_ranks_of_anything_else_are_refused(comparisons):
     with pytest.raises(InvalidInputError, match="comparisons must be"):
         tz.statistics.rank_intervals(comparisons)
+
+
+def grouped_answers(rng, groups, size, share, alike):
+    """Which of `size` images in each group are right, alike within a group."""
+    of_group = np.clip(rng.normal(share, alike, groups), 0, 1)
+    return rng.random((groups, size)) < of_group[:, None], np.repeat(np.arange(groups), size)
+
+
+@pytest.mark.slow
+def test_intervals_over_groups_hold_the_truth_where_those_over_images_do_not():
+    rng = np.random.default_rng(0)
+    held = {"groups": 0, "images": 0}
+    differences = 0
+    for _ in range(600):
+        right, units = grouped_answers(rng, 40, 10, 0.7, 0.2)
+        other, _ = grouped_answers(rng, 40, 10, 0.7, 0.2)
+        # the expected share, as clipping takes a little of it
+        truth = float(np.clip(np.random.default_rng(1).normal(0.7, 0.2, 200_000), 0, 1).mean())
+        for name, given_units in (("groups", units), ("images", None)):
+            found = tz.statistics.accuracy_interval(right.ravel(), groups=given_units)
+            held[name] += found.low <= truth <= found.high
+        found = difference(right.ravel(), other.ravel(), groups=units)
+        differences += found.low <= 0 <= found.high
+    assert held["groups"] / 600 > 0.92
+    assert held["images"] / 600 < 0.9
+    assert 0.92 < differences / 600 < 0.98
+
+
+def test_groups_of_one_image_each_are_images():
+    right, other = GOOD[:500], GOOD[:500] & (IMAGES[:500] % 100 != 1)
+    alone = difference(right, other, groups=np.arange(500))
+    assert alone.test == "t, groups"
+    assert alone.low == pytest.approx(difference(right, other).low, abs=0.004)
+    interval = tz.statistics.accuracy_interval(right, groups=np.arange(500))
+    plain = tz.statistics.accuracy_interval(right)
+    assert interval.low == pytest.approx(plain.low, abs=0.002)
+
+
+def test_copies_of_images_add_nothing_where_they_are_one_group():
+    right = GOOD[:200]
+    copies = np.repeat(right, 5)
+    grouped = tz.statistics.accuracy_interval(copies, groups=np.repeat(np.arange(200), 5))
+    plain = tz.statistics.accuracy_interval(right)
+    assert grouped.low == pytest.approx(plain.low, abs=0.002)
+    assert tz.statistics.accuracy_interval(copies).low > plain.low + 0.01
+
+
+@pytest.mark.parametrize("groups", [5, ["a"], ["a"] * 100, [0.5] * 100])
+def test_groups_that_say_nothing_are_refused(groups):
+    with pytest.raises(InvalidInputError, match="groups must be"):
+        tz.statistics.accuracy_interval(GOOD[:100], groups=groups)

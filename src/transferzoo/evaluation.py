@@ -25,7 +25,7 @@ from transferzoo.judging.prediction_checks import (
     check_probabilities,
     count_of_classes,
 )
-from transferzoo.judging.proportions import wilson_interval
+from transferzoo.statistics import accuracy_interval
 
 
 def evaluate(
@@ -35,6 +35,7 @@ def evaluate(
     class_names: Sequence[str] | None = None,
     top_k: int = 5,
     validation: tuple[ArrayLike, ArrayLike] | None = None,
+    groups: ArrayLike | None = None,
 ) -> dict[str, float]:
     """Metrics of a classifier, from the true classes and the probabilities that it gave.
 
@@ -52,13 +53,16 @@ def evaluate(
     validation : pair of arrays, optional
         True classes and probabilities of the validation images, on which a temperature is fitted; shapes
         (m,) and (m, k). Without it nothing is said of calibrated probabilities.
+    groups : array of str or int, shape (n,), optional
+        What each image belongs to; the accuracy's interval then counts groups as the independent units.
 
     Returns
     -------
     dict of str to float
         ``accuracy``, ``balanced_accuracy``, ``macro_f1`` and ``top5_accuracy``, fractions in ``[0, 1]``;
-        ``accuracy_low`` and ``accuracy_high``, its 95 % interval (Wilson); ``log_loss`` in nats, where a
-        probability of 0 counts as 2.2e-16 and so costs 36.04 at most; ``brier_score`` in ``[0, 2]``;
+        ``accuracy_low`` and ``accuracy_high``, its 95 % interval (`statistics.accuracy_interval`);
+        ``log_loss`` in nats, where a probability of 0 counts as 2.2e-16 and so costs 36.04 at most;
+        ``brier_score`` in ``[0, 2]``;
         ``ece`` and ``ece_equal_mass``, the expected calibration error in 15 bins of equal width and of equal
         mass, in ``[0, 1]``. With `validation` also ``temperature``, and ``calibrated_log_loss``,
         ``calibrated_brier_score``, ``calibrated_ece`` and ``calibrated_ece_equal_mass`` of the test images'
@@ -108,14 +112,19 @@ def evaluate(
         before = (probabilities > of_truth).sum(axis=1)
         before += ((probabilities == of_truth) & (every < truth[:, None])).sum(axis=1)
         metrics[f"top{top_k}_accuracy"] = float((before < top_k).mean())
-    low, high = wilson_interval(int((guesses == truth).sum()), n)
-    metrics |= {"accuracy_low": float(low), "accuracy_high": float(high)}
+    interval = accuracy_interval(guesses == truth, groups=groups)
+    metrics |= {"accuracy_low": interval.low, "accuracy_high": interval.high}
     if validation is not None:
         temperature = _validation_temperature(validation, num_classes)
         after = _losses(truth, apply_temperature(scaled, temperature))
         metrics["temperature"] = temperature
         metrics |= {f"calibrated_{name}": value for name, value in after.items()}
     return metrics
+
+
+def groups_to_count(groups: NDArray[Any] | None) -> NDArray[Any] | None:
+    """Return groups as `evaluate` takes them: None where there are fewer than two."""
+    return None if groups is None or len(np.unique(groups)) < 2 else groups
 
 
 def _validation_temperature(validation: tuple[ArrayLike, ArrayLike], num_classes: int) -> float:

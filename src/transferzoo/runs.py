@@ -17,7 +17,7 @@ import numpy as np
 from transferzoo.costs.measure import PeakMemory, measure_costs
 from transferzoo.data.dataset import Dataset
 from transferzoo.errors import DivergedError, RecordError
-from transferzoo.evaluation import evaluate
+from transferzoo.evaluation import evaluate, groups_to_count
 from transferzoo.features.store import FeatureStore
 from transferzoo.ground.arguments import check_flag
 from transferzoo.ground.environment import environment
@@ -292,6 +292,7 @@ def _judged(
             y_prob,
             class_names=data.class_names,
             validation=(data.y_validation, validation_prob),
+            groups=groups_to_count(data.groups.get("test")),
         ),
         history=trained.history,
         y_true=data.y_test,

@@ -18,6 +18,7 @@ from transferzoo.judging.power import (
     check_power,
     check_rope,
     images_needed,
+    needed_for,
     seeds_needed,
     smallest_visible_difference,
 )
@@ -28,6 +29,7 @@ from transferzoo.judging.proportions import (
     check_confidence,
     check_correct,
     check_pair,
+    check_units,
     holm,
     mcnemar,
     paired_bootstrap,
@@ -37,14 +39,12 @@ from transferzoo.judging.proportions import (
 from transferzoo.judging.ranks import rank_intervals
 from transferzoo.judging.variation import (
     Variation,
-    images_for_pairs,
-    images_for_runs,
     normal_quantile,
-    seeds_for_runs,
     t_p_value,
     t_quantile,
     variation,
 )
+from transferzoo.judging.words import about, points_in_words
 
 __all__ = [
     "AccuracyInterval",
@@ -94,7 +94,8 @@ class Difference(Interval):
     p_value : float
         Of no difference, two-sided.
     test : str
-        ``"exact McNemar"`` for one run of each, ``"t, seeds and images"`` for several.
+        ``"exact McNemar"`` for one run of each, ``"t, seeds and images"`` for several, ``"t, groups"`` for
+        one run of each on images in groups.
     seeds : tuple of 2 ints
         Runs of each model. Where there is one, how its seeds vary is unknown and not counted.
     images : int
@@ -138,7 +139,7 @@ class Difference(Interval):
             `images_needed` and `seeds_needed`, for so many comparisons.
         """
         alpha = (1 - self.confidence) / check_count("comparisons", comparisons, 1)
-        return _needed(self.estimate, self.discordant, self.variation, alpha=alpha, power=self.power)
+        return needed_for(self.estimate, self.discordant, self.variation, alpha=alpha, power=self.power)
 
     def equal_within(self, rope: float) -> bool:
         """Tell whether the whole interval lies within ``-rope`` to ``rope``: too little to matter."""
@@ -185,7 +186,7 @@ one run each: how seeds vary is not counted
         ahead = self.estimate >= 0
         better, worse = (name_a, name_b) if ahead else (name_b, name_a)
         low, high = (self.low, self.high) if ahead else (-self.high, -self.low)
-        size, bounds = _points(abs(self.estimate), low, high)
+        size, bounds = points_in_words(abs(self.estimate), low, high)
         interval = f"{100 * self.confidence:g} % interval {bounds}"
         alpha = 1 - self.confidence
         judged = self.p_value if p_value is None else p_value
@@ -211,7 +212,7 @@ one run each: how seeds vary is not counted
         if self.estimate == 0:
             return "no difference was seen"
         images, seeds = self.needed(comparisons)
-        ways = [] if images is None else [f"{_about(images)} test images"]
+        ways = [] if images is None else [f"{about(images)} test images"]
         ways += [] if seeds is None else [f"{seeds:,} seeds"]
         if not ways:
             return "neither more test images nor more seeds alone would settle a difference of this size"
@@ -256,7 +257,9 @@ class Comparison:
     verdict: str
 
 
-def accuracy_interval(correct: ArrayLike, *, confidence: float = 0.95) -> AccuracyInterval:
+def accuracy_interval(
+    correct: ArrayLike, *, groups: ArrayLike | None = None, confidence: float = 0.95
+) -> AccuracyInterval:
     """Accuracy of one model with an interval, over one or several runs.
 
     One run: Wilson's interval, which counts how test images vary and nothing else. Several: an interval for
@@ -280,6 +283,9 @@ def accuracy_interval(correct: ArrayLike, *, confidence: float = 0.95) -> Accura
     ----------
     correct : array of bool, shape (n,) or (seeds, n)
         Whether each image was classified rightly.
+    groups : array of str or int, shape (n,), optional
+        What each image belongs to, such as a patient. Groups, not images, are then the independent units
+        (cluster-robust variance: Liang and Zeger 1986, Biometrika 73, 13-22).
     confidence : float, default 0.95
         Between 0 and 1.
 
@@ -311,10 +317,14 @@ def accuracy_interval(correct: ArrayLike, *, confidence: float = 0.95) -> Accura
     seeds, images = table.shape
     mean, deviation, effective = float(table.mean()), math.nan, float(images)
     quantile = normal_quantile(1 - (1 - confidence) / 2)
-    if seeds > 1:
+    units = check_units("groups", groups, images)
+    if units is not None:
+        # all right or all wrong: the groups are what it rests on
+        effective = float(len(np.unique(units)))
+    if seeds > 1 or units is not None:
         _check_several("correct", [table])
-        found = variation([table])
-        deviation = float(table.mean(axis=1).std(ddof=1))
+        found = variation([table], units)
+        deviation = float(table.mean(axis=1).std(ddof=1)) if seeds > 1 else math.nan
         # all right or all wrong, in every run: the images are what it rests on
         if 0 < mean < 1:
             most = float(seeds * images)
@@ -336,6 +346,7 @@ def difference(
     correct_a: ArrayLike,
     correct_b: ArrayLike,
     *,
+    groups: ArrayLike | None = None,
     confidence: float = 0.95,
     power: float = 0.8,
     resamples: int = 10_000,
@@ -366,6 +377,9 @@ def difference(
     ----------
     correct_a, correct_b : array of bool, shape (n,) or (seeds, n)
         Whether each image was classified rightly; the models may have different numbers of runs.
+    groups : array of str or int, shape (n,), optional
+        What each image belongs to. Groups, not images, are then the independent units, as in
+        `accuracy_interval`, and one run of each is judged by Student's t too.
     confidence : float, default 0.95
         Between 0 and 1.
     power : float, default 0.8
@@ -407,7 +421,8 @@ def difference(
     estimate = float(a.mean() - b.mean())
     parts: Variation | None = None
     discordant = math.nan
-    if len(a) == len(b) == 1:
+    units = check_units("groups", groups, images)
+    if len(a) == len(b) == 1 and units is None:
         interval = paired_bootstrap(a[0], b[0], resamples=resamples, confidence=confidence, seed=seed)
         low, high = interval.low, interval.high
         found = mcnemar(a[0], b[0])
@@ -415,16 +430,18 @@ def difference(
         discordant = (found.only_a + found.only_b) / images
     else:
         _check_several("correct_a", [a, b])
-        parts = variation([a, b])
-        error, test = math.sqrt(parts.variance), "t, seeds and images"
+        parts = variation([a, b], units)
+        error = math.sqrt(parts.variance)
+        test = f"t, {'groups' if len(a) == len(b) == 1 else 'seeds and images'}"
         half = float(t_quantile(1 - alpha / 2, parts.degrees)) * error
         low, high = max(estimate - half, -1.0), min(estimate + half, 1.0)
         if error > 0:
             p_value = t_p_value(estimate / error, parts.degrees)
         else:
             # every image says the same: the sign test's answer
-            p_value = 1.0 if estimate == 0 else 2.0 ** (1 - images)
-    images_needed, seeds_needed = _needed(estimate, discordant, parts, alpha=alpha, power=power)
+            independent = images if units is None else len(np.unique(units))
+            p_value = 1.0 if estimate == 0 else 2.0 ** (1 - independent)
+    images_needed, seeds_needed = needed_for(estimate, discordant, parts, alpha=alpha, power=power)
     return Difference(
         estimate=estimate,
         low=low,
@@ -445,6 +462,7 @@ def difference(
 def compare_pairs(
     correct: Mapping[str, ArrayLike],
     *,
+    groups: ArrayLike | None = None,
     confidence: float = 0.95,
     power: float = 0.8,
     rope: float = 0.0,
@@ -457,7 +475,7 @@ def compare_pairs(
     ----------
     correct : mapping of str to array of bool, shape (n,) or (seeds, n)
         Two models or more.
-    confidence, power, resamples, seed
+    groups, confidence, power, resamples, seed
         As `difference` takes them.
     rope : float, default 0
         Differences within ``-rope`` to ``rope``, a fraction, count as none: 0.005 is half a point.
@@ -482,7 +500,13 @@ def compare_pairs(
     """
     arrays = {name: check_correct(f"correct[{name!r}]", each) for name, each in correct.items()}
     ranked = sorted(arrays, key=lambda name: -float(arrays[name].mean()))
-    options: dict[str, Any] = {"confidence": confidence, "power": power, "resamples": resamples, "seed": seed}
+    options: dict[str, Any] = {
+        "groups": groups,
+        "confidence": confidence,
+        "power": power,
+        "resamples": resamples,
+        "seed": seed,
+    }
     rope = check_rope(rope)
     pairs = list(itertools.combinations(ranked, 2))
     found = [difference(arrays[a], arrays[b], **options) for a, b in pairs]
@@ -505,16 +529,6 @@ def compare_pairs(
     ]
 
 
-def _needed(
-    estimate: float, discordant: float, parts: Variation | None, *, alpha: float, power: float
-) -> tuple[int | None, int | None]:
-    """Return the images, and the seeds of each model, that would settle a difference of this size."""
-    if parts is None:
-        return images_for_pairs(estimate, discordant, alpha=alpha, power=power), None
-    images = images_for_runs(estimate, parts, alpha=alpha, power=power)
-    return images, seeds_for_runs(estimate, parts, alpha=alpha, power=power)
-
-
 def _check_several(argument: str, tables: Sequence[NDArray[np.bool_]]) -> None:
     if tables[0].shape[1] == 1:
         raise invalid(
@@ -523,17 +537,3 @@ def _check_several(argument: str, tables: Sequence[NDArray[np.bool_]]) -> None:
             Found("1 image"),
             remedy="From one image nothing can be said about others.",
         )
-
-
-def _points(size: float, low: float, high: float) -> tuple[str, str]:
-    """Return a difference and its bounds in words; a bound that is not 0 is not written as 0.0."""
-    digits = 2 if any(0 < abs(value) < 0.0005 for value in (size, low, high)) else 1
-    # adding 0.0 makes a rounded -0.0 a plain 0.0
-    words = [f"{round(100 * value, digits) + 0.0:.{digits}f}" for value in (size, low, high)]
-    return f"{words[0]} points", f"{words[1]} to {words[2]}"
-
-
-def _about(count: int) -> str:
-    """Return a count to two digits, rounded up: what it rests on is no more exact."""
-    unit = 10 ** max(0, len(str(count)) - 2)
-    return f"{-(-count // unit) * unit:,}"

@@ -318,11 +318,14 @@ def test_a_folder_without_runs_is_no_study(tmp_path, prepare):
         tz.Study.load(tmp_path / "study")
 
 
-def test_grouped_test_images_are_said_to_make_intervals_too_narrow(study):
+def test_grouped_test_images_widen_intervals_and_a_note_says_so(study):
     grouped = [dataclasses.replace(run, groups=np.array(["a"] * 5 + ["b"] * 5)) for run in study.results]
-    said = [line for line in tz.Study(results=tuple(grouped)).notes() if "too narrow" in line]
+    again = tz.Study(results=tuple(grouped))
+    said = [line for line in again.notes() if "count the 2 groups" in line]
     assert len(said) == 1
-    assert not [line for line in study.notes() if "too narrow" in line]
+    assert not [line for line in study.notes() if "groups" in line]
+    for wide, narrow in zip(again.summary(), study.summary(), strict=True):
+        assert wide["accuracy_high"] - wide["accuracy_low"] > narrow["accuracy_high"] - narrow["accuracy_low"]
 
 
 def test_three_models_or_more_have_their_possible_ranks(study):

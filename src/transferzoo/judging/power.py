@@ -8,7 +8,7 @@ from typing import Any
 from transferzoo.errors import invalid
 from transferzoo.ground.arguments import check_count, finite
 from transferzoo.judging.proportions import check_confidence
-from transferzoo.judging.variation import Variation, images_for_pairs, seeds_for_runs
+from transferzoo.judging.variation import Variation, images_for_pairs, images_for_runs, seeds_for_runs
 
 # the share of images that one of two good models alone gets right, where nothing better is known
 DISAGREEMENT = 0.1
@@ -165,6 +165,16 @@ def seeds_needed(
         images=check_count("images", images, 2), seeds=(2, 2), image=share, run=spread, residual=(0.0, 0.0)
     )
     return seeds_for_runs(size, parts, alpha=1 - check_confidence(confidence), power=check_power(power))
+
+
+def needed_for(
+    estimate: float, discordant: float, parts: Variation | None, *, alpha: float, power: float
+) -> tuple[int | None, int | None]:
+    """Return the images, and the seeds of each model, that would settle a difference of this size."""
+    if parts is None:
+        return images_for_pairs(estimate, discordant, alpha=alpha, power=power), None
+    images = images_for_runs(estimate, parts, alpha=alpha, power=power)
+    return images, seeds_for_runs(estimate, parts, alpha=alpha, power=power)
 
 
 def check_power(value: Any) -> float:

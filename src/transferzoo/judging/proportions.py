@@ -314,6 +314,19 @@ def check_same_images(a: NDArray[np.bool_], b: NDArray[np.bool_], argument: str)
         )
 
 
+def check_units(argument: str, groups: Any, images: int) -> NDArray[Any] | None:
+    """Return what each image belongs to, or None where that is not given, or is one group alone; or raise."""
+    if groups is None:
+        return None
+    units = np.asarray(groups)
+    if units.shape != (images,) or units.dtype.kind not in "iuUO":
+        raise invalid(argument, f"one name or number for each image, shape ({images},)", units.shape)
+    units = units.astype(str)
+    if len(np.unique(units)) < 2:
+        raise invalid(argument, "two groups or more", units[0], remedy="Nothing can be said from one group.")
+    return units
+
+
 def check_confidence(value: float) -> float:
     """Return the confidence, or raise."""
     number = finite(value)

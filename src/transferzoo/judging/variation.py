@@ -30,6 +30,8 @@ class Variation:
         Variance over each model's runs of their accuracy, as it was seen; 0 for one run, where it is unknown.
     residual : tuple of float
         Residual mean square of each model's table of runs and images; 0 for one run.
+    per_group : float, default 1
+        Images for each independent unit: more than 1 where images come in groups.
     """
 
     images: int
@@ -37,6 +39,7 @@ class Variation:
     image: float
     run: tuple[float, ...]
     residual: tuple[float, ...]
+    per_group: float = 1.0
 
     @property
     def seed(self) -> tuple[float, ...]:
@@ -54,7 +57,7 @@ class Variation:
     @property
     def degrees(self) -> float:
         """Satterthwaite's degrees of freedom of `variance`."""
-        pieces = (self.image / self.images) ** 2 / max(self.images - 1, 1)
+        pieces = (self.image / self.images) ** 2 / max(self.images / self.per_group - 1, 1)
         pieces += sum(
             (run / seeds) ** 2 / (seeds - 1)
             for run, seeds in zip(self.run, self.seeds, strict=True)
@@ -69,7 +72,7 @@ class Variation:
         left_now = sum(left / own for left, own in zip(self.residual, self.seeds, strict=True))
         left_then = sum(left / count for left, count in zip(self.residual, counts, strict=True))
         image = (max(self.image - left_now, 0.0) + left_then) / images
-        variance, pieces = image, image**2 / np.maximum(images - 1, 1)
+        variance, pieces = image, image**2 / np.maximum(images / self.per_group - 1, 1)
         for own, seed, left, count in zip(self.seeds, self.seed, self.residual, counts, strict=True):
             if own > 1:
                 variance = variance + seed / count
@@ -79,11 +82,13 @@ class Variation:
         return np.asarray(variance), degrees
 
 
-def variation(models: Sequence[NDArray[np.bool_]]) -> Variation:
+def variation(models: Sequence[NDArray[np.bool_]], groups: NDArray | None = None) -> Variation:
     """Return the variance components of one mean, or of the difference of two.
 
     Each model is a table of shape ``(seeds, n)`` on the same images: a two-way analysis of variance without
-    replication, seeds and images both random.
+    replication, seeds and images both random. Of images in groups, the groups are the independent units: with
+    the sum S_g of a group's deviations from the mean, the mean's variance is ``n⁻² Σ S_g² · G / (G - 1)``
+    (the cluster-robust variance), if that is more than the images by themselves would give.
     """
     images = models[0].shape[1]
     columns = [table.mean(axis=0) for table in models]
@@ -100,10 +105,18 @@ def variation(models: Sequence[NDArray[np.bool_]]) -> Variation:
         run.append(float(rows.var(ddof=1)))
         residual.append(float(max(squares, 0.0)) / ((seeds - 1) * (images - 1)))
     image = columns[0] if len(models) == 1 else columns[0] - columns[1]
+    spread, per_group = float(image.var(ddof=1)), 1.0
+    if groups is not None:
+        _, number = np.unique(groups, return_inverse=True)
+        sums = np.bincount(number, weights=image - image.mean())
+        count = len(sums)
+        spread = max(spread, float((sums**2).sum()) / images * count / (count - 1))
+        per_group = images / count
     return Variation(
         images=images,
         seeds=tuple(len(table) for table in models),
-        image=float(image.var(ddof=1)),
+        image=spread,
+        per_group=per_group,
         run=tuple(run),
         residual=tuple(residual),
     )

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from transferzoo import plots
 from transferzoo.errors import RecordError, invalid
+from transferzoo.evaluation import groups_to_count
 from transferzoo.ground.arguments import check_array, check_mapping
 from transferzoo.ground.progress import Progress
 from transferzoo.ground.quiet import load_keras
 from transferzoo.ground.storage.files import check_path, folder_written_beside, refuse_full_folder
 from transferzoo.judging.prediction_checks import check_class_names, check_labels
-from transferzoo.judging.proportions import wilson_interval
 from transferzoo.results.fields import history_of, index_of, names_of, numbers_of
 from transferzoo.results.folder import (
     FORMAT,
@@ -51,6 +51,7 @@ from transferzoo.results.predictor import (
     from_record,
     images_record,
 )
+from transferzoo.statistics import accuracy_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -294,9 +295,9 @@ class Result:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The accuracy's 95 % interval, fractions in ``[0, 1]``; see `statistics.wilson_interval`."""
-        low, high = wilson_interval(int(self.correct.sum()), len(self.correct)).tolist()
-        return low, high
+        """The accuracy's 95 % interval, fractions in ``[0, 1]``; see `statistics.accuracy_interval`."""
+        found = accuracy_interval(self.correct, groups=groups_to_count(self.groups))
+        return found.low, found.high
 
     @property
     def epochs(self) -> int:

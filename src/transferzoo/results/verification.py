@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transferzoo.errors import InvalidInputError, RecordError
-from transferzoo.evaluation import evaluate
+from transferzoo.evaluation import evaluate, groups_to_count
 from transferzoo.ground.storage.files import check_path
 from transferzoo.judging.prediction_checks import ROW_SUM_TOLERANCE
 from transferzoo.results.comparison_files import MARKDOWN, TABLE, check_study
@@ -226,13 +226,14 @@ def _recomputed(arrays: Mapping[str, NDArray[Any]], reported: Iterable[str]) -> 
     found = (re.fullmatch(r"top([1-9]\d*)_accuracy", key) for key in reported)
     guesses = {int(match[1]) for match in found if match} or {5}
     truth, probabilities = arrays["y_true"], arrays["y_prob"]
+    groups = groups_to_count(arrays.get("groups"))
     metrics: dict[str, float] = {}
     try:
         for top_k in sorted(guesses):
-            metrics |= evaluate(truth, probabilities, top_k=top_k)
+            metrics |= evaluate(truth, probabilities, top_k=top_k, groups=groups)
         if "validation_prob" in arrays:
             validation = (arrays["validation_true"], arrays["validation_prob"])
-            metrics |= evaluate(truth, probabilities, validation=validation)
+            metrics |= evaluate(truth, probabilities, validation=validation, groups=groups)
     except InvalidInputError as error:
         return metrics, str(error)
     return metrics, ""

@@ -18,6 +18,7 @@ import numpy as np
 
 from transferzoo import statistics
 from transferzoo.errors import InvalidInputError, RecordError, invalid, unknown_name
+from transferzoo.evaluation import groups_to_count
 from transferzoo.ground.arguments import check_sequence
 from transferzoo.ground.metrics import readable
 from transferzoo.ground.storage.files import check_path
@@ -31,8 +32,6 @@ from transferzoo.studies.failures import Failure
 if TYPE_CHECKING:
     import pandas
 
-# images of one group are alike, and say less than as many independent ones
-TOO_NARROW = "the test images come in groups: intervals count them as independent, and are too narrow"
 # a difference of less than half a point matters to few
 ROPE = 0.005
 SHOWN_VERDICTS = 4
@@ -138,7 +137,7 @@ class Study:
         """
         rows = []
         for name, runs in self._models.items():
-            interval = statistics.accuracy_interval(self.correct(name))
+            interval = statistics.accuracy_interval(self.correct(name), groups=self._groups(name))
             row = {
                 "model": name,
                 "runs": len(runs),
@@ -224,7 +223,15 @@ class Study:
         rope : float, default 0.005
             Differences of less than half a point, with their whole interval, count as practically none.
         """
-        return statistics.compare_pairs({name: self.correct(name) for name in self._alike()}, rope=rope)
+        alike = self._alike()
+        groups = self._groups(alike[0]) if alike else None
+        return statistics.compare_pairs(
+            {name: self.correct(name) for name in alike}, groups=groups, rope=rope
+        )
+
+    def _groups(self, name: str) -> Any:
+        """Return what a model's test images belong to; None where that is not known, or all is one group."""
+        return groups_to_count(self.runs(name)[0].groups)
 
     def _alike(self) -> list[str]:
         """Return the models that were tested on the images that the best was tested on, best first."""
@@ -275,6 +282,14 @@ class Study:
             + f", {words}"
         )
 
+    def _grouped(self) -> list[str]:
+        """Return a line that says how many groups the test images come in, where they do."""
+        found = [groups for run in self.results if (groups := groups_to_count(run.groups)) is not None]
+        if not found:
+            return []
+        count = len(np.unique(found[0]))
+        return [f"intervals and tests count the {count:,} groups of the test images as the independent units"]
+
     def notes(self) -> list[str]:
         """Return what stands below the table: the caption, unlike conditions, verdicts, failures."""
         verdicts = self.verdicts()
@@ -286,7 +301,7 @@ class Study:
             self.caption(),
             *(f"not alike: {line}" for line in self.conditions()),
             *verdicts,
-            *([TOO_NARROW] * any(run.groups is not None for run in self.results)),
+            *self._grouped(),
             *(["* with the time that features from the cache took when they were computed"] * reused),
             *(f"failed: {failure}" for failure in self.failures),
         ]
