@@ -92,7 +92,7 @@ def set_threads(count):
 
 
 def measure(cell, steps):
-    """Return images per second, a figure a step, and the machine."""
+    """Return images per second, one figure per step, and the machine."""
     if cell.threads:
         set_threads(cell.threads)
     import keras

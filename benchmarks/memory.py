@@ -6,7 +6,7 @@ it, with `--alone`, plain Keras does the same number of fits, each of a new mode
     python benchmarks/memory.py --runs 30
     python benchmarks/memory.py --runs 30 --alone
 
-The goal: from the fifth run on, less than a megabyte a run. The first few fill caches of TensorFlow's.
+The goal: from the fifth run on, less than a megabyte per run. The first few fill caches of TensorFlow's.
 """
 
 import gc

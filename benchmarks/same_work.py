@@ -53,7 +53,7 @@ def prepare(options, folder):
 
 
 def clock(steps=None):
-    """Return a callback that keeps the seconds of training steps: an entry an epoch, or one of `steps` steps.
+    """Return a callback that keeps seconds of training steps: one entry per epoch, or one of `steps` steps.
 
     With `steps` it ends the training after them, and the validation after as many batches.
     """

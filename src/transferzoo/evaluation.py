@@ -1,4 +1,4 @@
-"""From true classes and predicted probabilities to numbers: metrics, confusion, one line a class."""
+"""From true classes and predicted probabilities to numbers: metrics, confusion, one line per class."""
 
 from __future__ import annotations
 

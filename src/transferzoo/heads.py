@@ -1,4 +1,4 @@
-"""Heads, composed from small parts: from a backbone's features to one logit a class."""
+"""Heads, composed from small parts: from a backbone's features to one logit per class."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class RateCurve:
     Parameters
     ----------
     rates : tuple of float
-        One a step, growing exponentially.
+        One per step, growing exponentially.
     losses : tuple of float
         As many: the training loss, smoothed by an exponential moving average with bias correction that
         reaches back a tenth of the steps.

@@ -78,9 +78,10 @@ def fit_and_evaluate(
     seed : int, default 0
         Of random weights, order and augmentation.
     out : str or Path, optional
-        Folder to save the run in, new or empty. Underway it holds a checkpoint, written at the end of each
-        epoch and every minute: the same call goes on from there, and on a CPU ends with the weights of a
-        run that was never interrupted. If it holds this very run already, finished, that is loaded instead.
+        Folder to save the run in, new or empty. While it runs, the folder holds a checkpoint, written at the
+        end of each epoch and every minute: the same call continues from there, and on a CPU ends with the
+        weights of a run that was never interrupted. If the folder holds this very run already, finished, the
+        run is loaded instead.
     callbacks : iterable of keras.callbacks.Callback
         Called in every phase that trains in epochs, and in the last one, which shows as one epoch if it
         solves the head in one go. Their `self.model` is the model that the run returns: saved within a

@@ -97,7 +97,7 @@ class Difference(Interval):
         ``"exact McNemar"`` for one run of each, ``"t, seeds and images"`` for several, ``"t, groups"`` for
         one run of each on images in groups.
     seeds : tuple of 2 ints
-        Runs of each model. Where there is one, how its seeds vary is unknown and not counted.
+        Runs of each model. For one run it is unknown how seeds vary, and not counted.
     images : int
         Test images.
     images_needed : int or None

@@ -160,7 +160,7 @@ def test_no_float_copy_of_the_images_is_ever_held():
         (lambda x, y: [(x.astype("int32") - 99, y)], "pixels from 0 to 255"),
         (lambda x, y: [(np.where(x > 99, np.nan, x), y)], "NaN"),
         (lambda x, y: [(x.transpose(0, 3, 1, 2), y)], "channels come first"),
-        (lambda x, y: [(x, np.full((60, 3), 1 / 3))], "one-hot with a single 1 a row"),
+        (lambda x, y: [(x, np.full((60, 3), 1 / 3))], "one-hot with a single 1 per row"),
         (lambda x, y: [(x, y + 0.5)], "train labels must be whole-number"),
         (lambda x, y: 7, "an iterable of batches"),
     ],

@@ -47,7 +47,7 @@ class Preprocessing:
     def __post_init__(self) -> None:
         check_choice("channels", self.channels, ("rgb", "bgr"))
         for name in ("mean", "std"):
-            accepted = "three numbers, one a channel"
+            accepted = "three numbers, one per channel"
             values = check_sequence(name, accepted, getattr(self, name))
             if len(values) != 3 or any(finite(value) is None for value in values):
                 raise invalid(name, accepted, values)

@@ -40,7 +40,7 @@ def article(
     weights: Annotated[
         str, typer.Option("--weights", "-w", help="imagenet, a weights file, or none.")
     ] = "imagenet",
-    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Runs at a time; -1: one a core.")] = 1,
+    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Runs at a time; -1: one per core.")] = 1,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="Folder for runs, ladder and plots.", show_default="none"),

@@ -71,7 +71,7 @@ def compare(
     ] = None,
     jobs: Annotated[
         int,
-        typer.Option("--jobs", "-j", help="Runs at a time; -1: one a core.", rich_help_panel="Run"),
+        typer.Option("--jobs", "-j", help="Runs at a time; -1: one per core.", rich_help_panel="Run"),
     ] = 1,
     **given: Any,
 ) -> None:

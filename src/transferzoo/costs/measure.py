@@ -24,7 +24,7 @@ from transferzoo.models.prediction import as_input
 
 logger = logging.getLogger("transferzoo")
 
-# one look takes about 0.01 ms, which no training notices 20 times a second
+# one look takes about 0.01 ms, which no training notices 20 times per second
 MEMORY_INTERVAL = 0.05
 # a slow model is timed no longer than this, and no fewer times than that
 MOST_SECONDS, FEWEST = 5.0, 5
@@ -162,7 +162,7 @@ class PeakMemory:
     It is the resident memory of the whole process: Python, the backend, the images, and whatever was
     allocated before. Memory that an earlier model gave back may not have been returned to the system, and
     then the next model's growth is too small: compare models by runs in processes of their own. It is
-    looked at 20 times a second, so what lasts less than 0.05 s may be missed. Memory of a GPU, and of other
+    looked at 20 times per second, so what lasts less than 0.05 s may be missed. Memory of a GPU, and of other
     processes, is not in it.
 
     Attributes

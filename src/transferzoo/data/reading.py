@@ -185,7 +185,7 @@ def decode(files: Sequence[Path], reading: Reading) -> Read:
 
 
 def open_upright(path: Path, background: tuple[int, int, int]) -> Image.Image:
-    """Return a decoded image as RGB with 8 bits a channel, upright, without transparency."""
+    """Return a decoded image as RGB with 8 bits per channel, upright, without transparency."""
     from PIL import Image
 
     with Image.open(path, formats=readable_formats()) as opened:
@@ -193,7 +193,7 @@ def open_upright(path: Path, background: tuple[int, int, int]) -> Image.Image:
 
 
 def flattened(opened: Image.Image, background: tuple[int, int, int]) -> Image.Image:
-    """Return an image as RGB with 8 bits a channel, upright, without transparency."""
+    """Return an image as RGB with 8 bits per channel, upright, without transparency."""
     from PIL import Image, ImageOps
 
     opened.load()

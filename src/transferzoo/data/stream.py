@@ -235,7 +235,7 @@ def _labels(argument: str, value: Any) -> np.ndarray:
     if y.ndim == 2 and y.shape[1] > 1:
         if y.dtype.kind not in "iufb" or not ((y == 0) | (y == 1)).all() or not (y.sum(axis=1) == 1).all():
             raise invalid(
-                f"{argument} labels", "whole numbers, or one-hot with a single 1 a row", y[0].tolist()
+                f"{argument} labels", "whole numbers, or one-hot with a single 1 per row", y[0].tolist()
             )
         return y.argmax(axis=1)
     if y.dtype.kind in "USO":

@@ -31,7 +31,7 @@ def history(history: Any, *, title: str | None = None, ax: Any = None) -> NDArra
     Parameters
     ----------
     history : mapping of str to list, or an object whose ``history`` is one
-        One entry an epoch: ``loss`` and ``accuracy``; where there are, ``val_loss``, ``val_accuracy`` and
+        One entry per epoch: ``loss`` and ``accuracy``; where there are, ``val_loss``, ``val_accuracy`` and
         ``phase`` (str). Accuracies are fractions in ``[0, 1]``. Where there is a finite ``strength``, a head
         was solved in one go, which is no epoch. Other keys are not drawn.
     title : str, optional

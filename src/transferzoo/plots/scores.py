@@ -84,7 +84,7 @@ def comparison(
     Returns
     -------
     matplotlib Axes
-        One bar a row, with its interval where the row has the metric's ``…_low`` and ``…_high``. An axis of
+        One bar per row, with its interval where the row has the metric's ``…_low`` and ``…_high``. An axis of
         fractions ends at 100 %. A row without a finite value comes last, marked ``n/a``.
 
     Raises
@@ -154,7 +154,7 @@ def accuracy_against_cost(rows: Any, *, cost: str = "parameters", ax: Axes | Non
     Returns
     -------
     matplotlib Axes
-        One point a row, each beside its name.
+        One point per row, each beside its name.
 
     Raises
     ------

@@ -163,7 +163,7 @@ def read_predictions(folder: Path) -> dict[str, NDArray[Any]]:
 
 
 def write_history(path: Path, history: Mapping[str, list[Any]], epochs: int) -> None:
-    """Write ``history.csv``: one line an epoch, a phase's name first."""
+    """Write ``history.csv``: one line per epoch, a phase's name first."""
     columns = sorted(history, key=lambda key: key != "phase")
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)

@@ -85,7 +85,7 @@ class Result:
     metrics : dict of str to float
         As :func:`transferzoo.evaluation.evaluate` gives them; accuracies are fractions in ``[0, 1]``.
     history : dict of str to list
-        One entry an epoch: floats, and str under ``"phase"``. Empty where nothing was trained.
+        One entry per epoch: floats, and str under ``"phase"``. Empty where nothing was trained.
     y_true : ndarray of int64, shape (n,)
         True classes of the images that the run was judged on.
     y_prob : ndarray of float32, shape (n, k)
@@ -399,7 +399,7 @@ class Result:
         return find_confusions(self, limit)
 
     def classification_report(self) -> str:
-        """Return scikit-learn's table of precision, recall, F1 and support, a line a class."""
+        """Return scikit-learn's table of precision, recall, F1 and support, one line per class."""
         from sklearn.metrics import classification_report
 
         return str(

@@ -89,7 +89,7 @@ def verify(
             ledger.notes.append(f"{label_of(at.parent, path)}: a run that failed; see {FAILURE}")
     if not runs and not ledger.notes:
         raise RecordError(
-            f"'{path}' holds no runs. A run's folder has a {RUN} in it; a study's has one folder a run.",
+            f"'{path}' holds no runs. A run's folder has a {RUN} in it; a study's has one folder per run.",
             argument="folder",
             value=str(path),
         )

@@ -84,7 +84,7 @@ class Audit:
     ladders: Mapping[str, tuple[Step, ...]] = field(repr=False)
 
     def to_records(self) -> list[dict[str, Any]]:
-        """Return one plain dict a step: model, and the fields of `Step`."""
+        """Return one plain dict per step: model, and the fields of `Step`."""
         return [{"model": model, **vars(step)} for model, steps in self.ladders.items() for step in steps]
 
     def to_markdown(self) -> str:

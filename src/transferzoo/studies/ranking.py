@@ -166,7 +166,7 @@ class Ranking:
         return plots.comparison(self.to_records(), ax=ax)
 
     def notes(self) -> list[str]:
-        """Return what one must know to read the table, a line each."""
+        """Return what one must know to read the table, one line each."""
         tied = len(self.best) - 1
         lines = [
             f"{self.data}: {self.train_images:,} training and {self.validation_images:,} validation images, "

@@ -95,7 +95,7 @@ class Study:
         return tuple(self._models)
 
     def runs(self, name: str) -> tuple[Result, ...]:
-        """Return the runs of one model, one a seed."""
+        """Return the runs of one model, one per seed."""
         if name not in self._models:
             raise unknown_name("run", name, self.names, "study.names")
         return self._models[name]
@@ -122,11 +122,11 @@ class Study:
         return runs[0].correct if len(runs) == 1 else np.stack([run.correct for run in runs])
 
     def to_records(self) -> list[dict[str, Any]]:
-        """Return one plain dict a run: model, seed, accuracy, parameters, size, seconds, metrics."""
+        """Return one plain dict per run: model, seed, accuracy, parameters, size, seconds, metrics."""
         return [result.row() for result in self.results]
 
     def summary(self) -> list[dict[str, Any]]:
-        """Return one plain dict a model, best accuracy first.
+        """Return one plain dict per model, best accuracy first.
 
         Returns
         -------
@@ -259,7 +259,7 @@ class Study:
         return lines
 
     def conditions(self) -> list[str]:
-        """Return in what the models were not treated alike, a line each; empty for a fair comparison."""
+        """Return in what the models were not treated alike, one line each; empty for a fair comparison."""
         return unlike_conditions(
             {name: [run.settings for run in runs] for name, runs in self._models.items()}
         )
@@ -421,7 +421,7 @@ class Study:
         failures = [failure for child in children if not is_run(child) if (failure := Failure.load(child))]
         if not runs and not failures:
             raise RecordError(
-                f"'{path}' holds no runs. A study's folder has one folder a run, with a run.json in it.",
+                f"'{path}' holds no runs. A study's folder has one folder per run, with a run.json in it.",
                 argument="folder",
                 value=str(path),
             )

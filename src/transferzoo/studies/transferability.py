@@ -292,7 +292,7 @@ def _compared(found: Sequence[_Scores], seed: int) -> tuple[RankedBackbone, ...]
 
 
 def _vectors(features: NDArray[Any]) -> NDArray[Any]:
-    """Return a vector an image; a feature map, for a head without pooling, is averaged over its cells."""
+    """Return one vector per image; a feature map, for a head without pooling, is averaged over its cells."""
     if features.ndim == 2:
         return np.asarray(features)
     return np.asarray(features.mean(axis=tuple(range(1, features.ndim - 1)), dtype=np.float32))

@@ -219,7 +219,7 @@ def log_choice(phase: Phase, chosen: Mapping[str, Any], seconds: float) -> None:
     """Say how long a phase trains."""
     if not chosen["epochs"]:
         logger.warning(
-            "minutes=%g leave no time for phase '%s', which needs %.2f s a step and %.1f s to begin; the "
+            "minutes=%g leave no time for phase '%s', which needs %.2f s per step and %.1f s to begin; the "
             "model is returned as it is",
             seconds / 60,
             phase.name,

@@ -62,7 +62,7 @@ class Trained:
     Parameters
     ----------
     history : dict of str to list
-        An entry an epoch: loss, accuracy, val_loss, val_accuracy, learning_rate, seconds, phase, and
+        One entry per epoch: loss, accuracy, val_loss, val_accuracy, learning_rate, seconds, phase, and
         strength where a head was solved. What a phase does not have is NaN.
     seconds : float
         Over all sittings.
