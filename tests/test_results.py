@@ -315,6 +315,16 @@ class TestRecord:
         for part in ("mobilenet", "75.0%", "4 images of 3 classes", "3.23 M", "12.9 MB", "head, fine-tune"):
             assert part in text
 
+    @pytest.mark.parametrize("argument", ["y_prob", "validation_prob"])
+    @pytest.mark.parametrize("bad", [[0.5, 0.9, 0.1], [2.0, -1.0, 0.0], [np.inf, 0.0, 0.0]])
+    def test_probabilities_that_are_none_are_refused(self, argument, bad):
+        prob = np.array([bad, [0.2, 0.3, 0.5]])
+        given = {"y_true": np.array([0, 1]), "y_prob": prob}
+        if argument == "validation_prob":
+            given = {"validation_true": np.array([0, 1]), "validation_prob": prob}
+        with pytest.raises(InvalidInputError, match=f"{argument} must be class probabilities"):
+            make_result(**given)
+
     def test_repr_stays_one_short_line(self):
         assert repr(make_result()) == (
             "<Result 'mobilenet': accuracy 75.0% (30.1 to 95.4%) on 4 images of 3 classes>"

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from transferzoo.errors import invalid
 from transferzoo.ground.arguments import check_mapping
+from transferzoo.judging.prediction_checks import check_probabilities
 from transferzoo.results.identity import plain
 
 
@@ -51,6 +52,13 @@ def _entry(key: str, value: Any) -> Any:
     if key == "phase":
         return str(value)
     return math.nan if value is None else float(value)
+
+
+def check_rows(argument: str, y_prob: NDArray[np.float32]) -> None:
+    """Raise unless each row is probabilities that sum to 1, or NaN: a run that diverged is a result too."""
+    known = ~np.isnan(y_prob).any(axis=1)
+    if known.any() and y_prob.shape[1] > 1:
+        check_probabilities(y_prob[known], argument=argument)
 
 
 def names_of(argument: str, names: Any, count: int) -> NDArray[np.str_] | None:

@@ -23,7 +23,7 @@ from transferzoo.ground.progress import Progress
 from transferzoo.ground.quiet import load_keras
 from transferzoo.ground.storage.files import check_path, folder_written_beside, refuse_full_folder
 from transferzoo.judging.prediction_checks import check_class_names, check_labels
-from transferzoo.results.fields import history_of, index_of, names_of, numbers_of
+from transferzoo.results.fields import check_rows, history_of, index_of, names_of, numbers_of
 from transferzoo.results.folder import (
     FORMAT,
     HISTORY,
@@ -158,8 +158,8 @@ class Result:
         y_prob = check_array("y_prob", self.y_prob, "class probabilities, shape (n, k)").astype(np.float32)
         if y_prob.ndim != 2:
             raise invalid("y_prob", "class probabilities, shape (n, k)", y_prob.shape)
-        # not held to summing to 1: a run that diverged to NaN is a result too
         n, k = y_prob.shape
+        check_rows("y_prob", y_prob)
         values = {
             "name": str(self.name),
             "metrics": numbers_of("metrics", self.metrics),
@@ -182,6 +182,7 @@ class Result:
             probabilities = np.asarray(self.validation_prob, dtype=np.float32)
             if probabilities.ndim != 2 or probabilities.shape[1] != k:
                 raise invalid("validation_prob", f"of shape (m, {k}), as y_prob", probabilities.shape)
+            check_rows("validation_prob", probabilities)
             values["validation_prob"] = probabilities
             labels: Any = self.validation_true
             values["validation_true"] = check_labels(
