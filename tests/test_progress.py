@@ -1,3 +1,4 @@
+import contextlib
 import io
 import os
 import re
@@ -146,11 +147,16 @@ def test_a_line_stands_above_the_bar_of_a_terminal():
         "        task.advance(); progress.say(f'epoch {number} [of] 3'); time.sleep(0.2)\n"
     )
     reader, terminal = os.openpty()
-    subprocess.run(
-        [sys.executable, "-c", code], stderr=terminal, check=True, env={**os.environ, "TERM": "xterm"}
-    )
-    os.close(terminal)
-    shown = os.read(reader, 100_000).decode()
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stderr=terminal, env={**os.environ, "TERM": "xterm"}
+    ) as process:
+        os.close(terminal)
+        shown = ""
+        # read while it is written: a terminal holds a few kilobytes, and then lets its writer wait
+        with contextlib.suppress(OSError):
+            while part := os.read(reader, 4096):
+                shown += part.decode(errors="replace")
     os.close(reader)
+    assert process.returncode == 0
     assert [f"epoch {number} [of] 3" in shown for number in range(3)] == [True] * 3
     assert "3/3 steps" in re.sub(r"\x1b\[[\d;]*m", "", shown)
