@@ -245,7 +245,7 @@ def test_compare_runs_each_seed_and_says_who_beats_whom(run, digits, tiny):
     code, out, _ = run("compare", tiny, "other", *digits, "--seeds", "0,1", "--no-lint")
     assert code == 0
     assert "seeds 0, 1" in out
-    assert "distinguishable" in out or "beats" in out
+    assert "not distinguishable" in out or "beats" in out
 
 
 def test_compare_ends_with_1_where_a_run_failed(run, digits, tiny, monkeypatch):
@@ -659,3 +659,16 @@ def test_a_folder_that_is_misspelt_gets_the_nearest_one(run, tmp_path, monkeypat
     code, _, err = run("fit", "mobilenet", "-d", "photo")
     assert code == 2
     assert err.rstrip().endswith("Nor is there a folder of that name. Did you mean the folder 'photos'?")
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("Pass image_size=96 or stem='stride1'.", "Pass --image-size 96 or --stem stride1."),
+        ("Leave weights=None out; faithful=True stays.", "Leave --weights none out; --faithful stays."),
+        ("tz.Phase(optimizer='sgd', epochs=3)", "tz.Phase(optimizer='sgd', epochs=3)"),
+        ("patience must be 1 or more.", "--patience must be 1 or more."),
+    ],
+)
+def test_the_librarys_sentences_name_options_as_a_shell_has_them(said, shown):
+    assert cli.in_shell(said, "patience") == shown

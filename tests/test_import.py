@@ -95,6 +95,7 @@ JUDGING = [
     "judging.proportions",
     "judging.power",
     "judging.ranks",
+    "judging.score",
     "judging.frontier",
     "judging.selective",
     "judging.words",

@@ -165,3 +165,50 @@ def test_copies_of_images_add_nothing_where_they_are_one_group():
 def test_groups_that_say_nothing_are_refused(groups):
     with pytest.raises(InvalidInputError, match="groups must be"):
         tz.statistics.accuracy_interval(GOOD[:100], groups=groups)
+
+
+def test_models_that_agree_on_few_images_are_not_called_equal():
+    right = GOOD[:60]
+    (pair,) = compare_pairs({"a": right, "b": right.copy()}, rope=0.005)
+    assert pair.outcome == "undecided"
+    (several,) = compare_pairs({"a": np.stack([right, right]), "b": np.stack([right, right])}, rope=0.005)
+    assert several.outcome == "undecided"
+    (many,) = compare_pairs({"a": GOOD, "b": GOOD.copy()}, rope=0.005)
+    assert many.outcome == "equal"
+
+
+@pytest.mark.parametrize(
+    ("only_a", "only_b", "n"), [(0, 0, 50), (9, 3, 100), (1, 0, 20), (40, 5, 60), (30, 0, 30)]
+)
+def test_tangos_bounds_are_where_the_score_test_just_rejects(only_a, only_b, n):
+    a = np.arange(n) < only_a
+    b = (np.arange(n) >= only_a) & (np.arange(n) < only_a + only_b)
+    interval = tz.statistics.tango_interval(a, b)
+    assert interval.low <= interval.estimate <= interval.high
+    for difference_, sign in ((interval.low, 1), (interval.high, -1)):
+        if abs(difference_) == 1:
+            continue
+        # the constrained likelihood, maximised by search in place of the closed form
+        shares = np.linspace(max(0, -difference_) + 1e-9, (1 - difference_) / 2 - 1e-9, 200_001)
+        both = 1 - 2 * shares - difference_
+        likelihood = (
+            only_a * np.log(shares + difference_)
+            + only_b * np.log(shares)
+            + (n - only_a - only_b) * np.log(both)
+        )
+        best = shares[np.nanargmax(likelihood)]
+        score = (only_a - only_b - n * difference_) / np.sqrt(
+            n * (2 * best + difference_ * (1 - difference_))
+        )
+        assert score == pytest.approx(sign * 1.96, abs=0.03)
+
+
+def test_tangos_interval_holds_the_truth_as_often_as_it_says():
+    rng = np.random.default_rng(3)
+    held = 0
+    for _ in range(1000):
+        drawn = rng.random(200)
+        a, b = drawn < 0.08, (drawn >= 0.08) & (drawn < 0.12)
+        interval = tz.statistics.tango_interval(a, b)
+        held += interval.low <= 0.04 <= interval.high
+    assert 0.93 < held / 1000 < 0.975

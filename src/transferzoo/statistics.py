@@ -37,6 +37,7 @@ from transferzoo.judging.proportions import (
     wilson_interval,
 )
 from transferzoo.judging.ranks import rank_intervals
+from transferzoo.judging.score import bounds_of_means, tango_interval
 from transferzoo.judging.variation import (
     Variation,
     normal_quantile,
@@ -64,6 +65,7 @@ __all__ = [
     "rank_intervals",
     "seeds_needed",
     "smallest_visible_difference",
+    "tango_interval",
     "wilson_interval",
 ]
 
@@ -112,6 +114,8 @@ class Difference(Interval):
         Share of the images that one run alone got right; NaN for several runs.
     variation : Variation or None
         The parts of the variance; None for one run of each.
+    score : tuple of 2 floats
+        Tango's bounds for the mean run of each.
     """
 
     p_value: float
@@ -123,6 +127,7 @@ class Difference(Interval):
     power: float = field(repr=False)
     discordant: float = field(repr=False)
     variation: Variation | None = field(repr=False)
+    score: tuple[float, float] = field(repr=False)
 
     def needed(self, comparisons: int = 1) -> tuple[int | None, int | None]:
         """Test images, and runs of each model, that would settle a difference of this size.
@@ -142,8 +147,13 @@ class Difference(Interval):
         return needed_for(self.estimate, self.discordant, self.variation, alpha=alpha, power=self.power)
 
     def equal_within(self, rope: float) -> bool:
-        """Tell whether the whole interval lies within ``-rope`` to ``rope``: too little to matter."""
-        return -rope < self.low and self.high < rope
+        """Tell whether the whole interval lies within ``-rope`` to ``rope``: too little to matter.
+
+        Models that are right on the same few images have an interval of no width, which says nothing of
+        other images. So Tango's score interval of one run has to lie there too.
+        """
+        low, high = self.score
+        return -rope < min(self.low, low) and max(self.high, high) < rope
 
     def verdict(
         self,
@@ -456,6 +466,7 @@ def difference(
         power=power,
         discordant=discordant,
         variation=parts,
+        score=bounds_of_means(a, b, units, confidence),
     )
 
 

@@ -102,6 +102,26 @@ OPTIONS = {
 POSITIONS = ("name", "names", "pattern", "folder", "run", "photos", "model", "images")
 
 
+# a setting as Python has it, such as image_size=96, of an option that the command line has too
+_SETTING = re.compile(
+    r"(?<![\w.(])(recipe|weights|head|image_size|stem|output_stride|trainable|epochs|steps_per_epoch|minutes|batch_size"
+    r"|learning_rate|warmup|schedule|layer_decay|weight_decay|label_smoothing|batch_norm|augmentation|mixup"
+    r"|rand_augment|keep|patience|class_weight|sampling|faithful)=('[^']*'|None|True|[\w.%:]+)"
+)
+
+
+def _as_option(found: re.Match[str]) -> str:
+    before = found.string[: found.start()]
+    call = before[before.rfind("tz.") :] if "tz." in before else ""
+    if call.count("(") > call.count(")"):
+        # an argument of a call in Python
+        return found[0]
+    name, value = found[1].replace("_", "-"), found[2].strip("'")
+    if value == "True":
+        return f"--{name}"
+    return f"--{name} {'none' if value == 'None' else value.rstrip('.')}" + "." * value.endswith(".")
+
+
 def in_shell(message: str, argument: str | None) -> str:
     """Return the library's sentence with the names that the command line has for things.
 
@@ -111,10 +131,13 @@ def in_shell(message: str, argument: str | None) -> str:
     '--image-size must be at least 32. Got 16.'
     >>> in_shell("No head named 'linaer'. tz.list_heads() shows all 14.", "head")
     "No head named 'linaer'. transferzoo list --kind heads shows all 14."
+    >>> in_shell("Use recipe='linear_probe', or leave weights=None out.", None)
+    'Use --recipe linear_probe, or leave --weights none out.'
     """
     if argument and argument not in POSITIONS and message.startswith(f"{argument} must "):
         option = OPTIONS.get(argument, argument.replace("_", "-"))
         message = f"--{option}{message[len(argument) :]}"
+    message = _SETTING.sub(_as_option, message)
     message = message.replace("tz.list_backbones()", "transferzoo list")
     return re.sub(r"tz\.list_(\w+)\(\)", r"transferzoo list --kind \1", message)
 
