@@ -11,6 +11,7 @@ import pytest
 
 import transferzoo as tz
 from transferzoo import cli
+from transferzoo.cli.wording import in_shell
 
 
 def command(*arguments):
@@ -671,4 +672,23 @@ def test_a_folder_that_is_misspelt_gets_the_nearest_one(run, tmp_path, monkeypat
     ],
 )
 def test_the_librarys_sentences_name_options_as_a_shell_has_them(said, shown):
-    assert cli.in_shell(said, "patience") == shown
+    options = {"--image-size", "--stem", "--weights", "--faithful", "--patience", "--epochs"}
+    assert in_shell(said, "patience", options) == shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option"),
+    [
+        (["fit", "--test", "0", "-d", "digits"], "--test"),
+        (["fit", "--test-share=0", "-d", "photos"], "--test-share"),
+        (["fit", "-d", "photos"], "--test-share"),
+    ],
+)
+def test_of_two_options_for_one_argument_the_one_that_was_given_is_named(arguments, option):
+    assert in_shell("test must be more.", "test", {"--test", "--test-share"}, arguments).startswith(
+        f"{option} must"
+    )
+
+
+def test_an_argument_that_is_no_option_of_the_command_keeps_its_name():
+    assert in_shell("model must be a name.", "model", {"--out"}) == "model must be a name."

@@ -136,9 +136,10 @@ MEETING = [
     "studies.transferability",
 ]
 COMMANDS = [
-    "cli.app",
     "cli.options",
+    "cli.wording",
     "cli.output",
+    "cli.app",
     "cli.info",
     "cli.training",
     "cli.checking",

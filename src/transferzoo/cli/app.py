@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -18,11 +18,6 @@ app = typer.Typer(
 )
 
 
-def flag(*names: str, **more: Any) -> Any:
-    """Return an option that is there or not; its help has no type, as it takes no value."""
-    return typer.Option(*names, metavar="", **more)
-
-
 def _show_version(wanted: bool) -> None:
     if wanted:
         print(f"transferzoo {__version__}")
@@ -36,7 +31,9 @@ def _show_version(wanted: bool) -> None:
 def _root(
     version: Annotated[
         bool,
-        flag("--version", "-V", help="Show the version and stop.", callback=_show_version, is_eager=True),
+        typer.Option(
+            "--version", "-V", help="Show the version and stop.", callback=_show_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     del version

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from transferzoo.cli import output
-from transferzoo.cli.app import app, flag
+from transferzoo.cli.app import app
 from transferzoo.cli.options import JsonOption
 from transferzoo.errors import invalid, unknown_name
 from transferzoo.ground.metrics import bytes_in_words
@@ -169,7 +169,7 @@ def cache_clear(
         float | None,
         typer.Option("--older-than", help="Leave what was used within this many days.", show_default="all"),
     ] = None,
-    yes: Annotated[bool, flag("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete the features kept on disk; they are computed again when needed."""
     import transferzoo as tz

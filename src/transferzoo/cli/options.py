@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from transferzoo.cli.app import flag
 from transferzoo.errors import InvalidInputError, UnknownNameError, invalid, nearest, printable, unknown_name
 from transferzoo.ground.interrupts import Terminated
 from transferzoo.ground.quiet import load_keras
@@ -44,9 +43,9 @@ OutOption = Annotated[
     Path | None,
     _option("out", RUN, "A new folder for results and plots.", "-o", show_default="none"),
 ]
-QuietOption = Annotated[bool, flag("--quiet", "-q", help="No progress.", rich_help_panel=RUN)]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.", rich_help_panel=RUN)]
 JsonOption = Annotated[
-    bool, flag("--json", help="Print JSON on standard output, and nothing else.", rich_help_panel=RUN)
+    bool, typer.Option("--json", help="Print JSON on standard output, and nothing else.", rich_help_panel=RUN)
 ]
 
 
@@ -110,7 +109,7 @@ _DATA_OPTIONS: dict[str, tuple[Any, Any]] = {
     "skip_unreadable": (
         Annotated[
             bool,
-            flag(
+            typer.Option(
                 "--skip-unreadable",
                 help="Leave out photos that cannot be read, and list them.",
                 rich_help_panel=DATA,
@@ -121,7 +120,7 @@ _DATA_OPTIONS: dict[str, tuple[Any, Any]] = {
     "flips": (
         Annotated[
             bool | None,
-            flag(
+            typer.Option(
                 "--flips/--no-flips",
                 help="Whether a mirrored image keeps its label, so that augmentation may flip it.",
                 rich_help_panel=DATA,
@@ -240,7 +239,7 @@ _RUN_OPTIONS: dict[str, tuple[Any, Any]] = {
     "faithful": (
         Annotated[
             bool,
-            flag(
+            typer.Option(
                 "--faithful",
                 help="Also repeat the mistakes of the tutorial that the recipe comes from.",
                 rich_help_panel=TRAINING,
@@ -251,7 +250,7 @@ _RUN_OPTIONS: dict[str, tuple[Any, Any]] = {
     "cache": (
         Annotated[
             bool,
-            flag(
+            typer.Option(
                 "--cache/--no-cache",
                 help="Cache the features of a frozen backbone on disk.",
                 rich_help_panel=RUN,
@@ -262,7 +261,9 @@ _RUN_OPTIONS: dict[str, tuple[Any, Any]] = {
     "lint": (
         Annotated[
             bool,
-            flag("--lint/--no-lint", help="Report likely problems before training.", rich_help_panel=RUN),
+            typer.Option(
+                "--lint/--no-lint", help="Report likely problems before training.", rich_help_panel=RUN
+            ),
         ],
         True,
     ),
@@ -275,7 +276,7 @@ _SAVING: dict[str, tuple[Any, Any]] = {
     "save_model": (
         Annotated[
             bool,
-            flag(
+            typer.Option(
                 "--save-model/--no-save-model",
                 help="Save the trained model too, in --out.",
                 rich_help_panel=RUN,

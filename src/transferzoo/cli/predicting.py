@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from transferzoo.cli import output
-from transferzoo.cli.app import app, flag
+from transferzoo.cli.app import app
 from transferzoo.cli.options import JsonOption, QuietOption
 from transferzoo.errors import RecordError, invalid
 from transferzoo.ground.quiet import load_keras
@@ -36,7 +36,9 @@ def predict(
             show_default="never",
         ),
     ] = None,
-    skip: Annotated[bool, flag("--skip-unreadable", help="Leave out photos that cannot be read.")] = False,
+    skip: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Leave out photos that cannot be read.")
+    ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:

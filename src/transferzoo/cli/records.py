@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from transferzoo.cli import output
-from transferzoo.cli.app import app, flag
+from transferzoo.cli.app import app
 from transferzoo.cli.options import JsonOption
 from transferzoo.errors import InvalidInputError, invalid
 from transferzoo.ground.quiet import load_keras
@@ -51,8 +51,12 @@ def show(
 )
 def verify(
     folder: Annotated[Path, typer.Argument(help="A run's folder, or one with runs in it.")],
-    model: Annotated[bool, flag("--model", help="Load each model, and count its parameters again.")] = False,
-    rerun: Annotated[bool, flag("--rerun", help="Let each model predict the test images again.")] = False,
+    model: Annotated[
+        bool, typer.Option("--model", help="Load each model, and count its parameters again.")
+    ] = False,
+    rerun: Annotated[
+        bool, typer.Option("--rerun", help="Let each model predict the test images again.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Recompute every figure of saved runs, and say where one differs."""

@@ -125,7 +125,8 @@ class ProgressCallback(keras.callbacks.Callback):
         self._total = total
         self._epochs = epochs
         self._task: Any = None
-        self._began = self._compiled = 0.0
+        self._began = self._compiling = 0.0
+        self._waiting = False
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
@@ -136,16 +137,16 @@ class ProgressCallback(keras.callbacks.Callback):
     def on_train_begin(self, logs: Any = None) -> None:
         """Say what the wait before the first step is for."""
         self._task.describe(f"{self._description}: compiling")
-        self._compiled = 0.0
+        self._waiting = True
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Start the clock."""
-        self._began = time.monotonic()
+        self._began, self._compiling = time.monotonic(), 0.0
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         """Move on by one."""
-        if not self._compiled:
-            self._compiled = time.monotonic() - self._began
+        if self._waiting:
+            self._waiting, self._compiling = False, time.monotonic() - self._began
             self._task.describe(self._description)
         self._task.advance()
 
@@ -160,8 +161,7 @@ class ProgressCallback(keras.callbacks.Callback):
             return
         took = time.monotonic() - self._began
         self._task.describe(f"{self._description}: validation {figures['val_accuracy']:.1%}")
-        left = (self._epochs - epoch - 1) * (took - self._compiled)
-        self._compiled = 1e-9
+        left = (self._epochs - epoch - 1) * (took - self._compiling)
         self._progress.say(
             f"{self._description}, epoch {epoch + 1} of {self._epochs}: loss {figures['loss']:.3f}, "
             f"validation accuracy {figures['val_accuracy']:.1%}, {duration(took)}"

@@ -55,6 +55,14 @@ def fitted(text: str, points: float, size: float) -> str:
     return f"{text[: room - 1 - end]}…{text[len(text) - end :]}"
 
 
+def predictions_of(y_true: Any, argument: str, accepted: str) -> tuple[Any, Any]:
+    """Return true classes and probabilities of a result that was given in place of both."""
+    if not all(hasattr(y_true, name) for name in ("y_true", "y_prob")):
+        remedy = "Leave it out only where the first argument is a result."
+        raise invalid(argument, accepted, None, remedy=remedy)
+    return y_true.y_true, y_true.y_prob
+
+
 def titled(ax: Axes, title: Any, *, above: float = 6.0) -> None:
     """Give a panel a title so many points above it, unless it is None."""
     if title is None:

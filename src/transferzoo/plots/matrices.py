@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from transferzoo.errors import invalid
 from transferzoo.evaluation import confusion
 from transferzoo.ground.arguments import check_array
 from transferzoo.judging.prediction_checks import (
@@ -24,6 +23,7 @@ from transferzoo.plots.axes import (
     check_axes,
     fitted,
     new_axes,
+    predictions_of,
     size_in_points,
     titled,
 )
@@ -79,19 +79,13 @@ def confusion_matrix(
     from matplotlib.ticker import PercentFormatter
     from sklearn.metrics import ConfusionMatrixDisplay
 
+    accepted = "predicted classes, shape (n,), or probabilities, shape (n, k)"
     if y_pred is None:
-        if not all(hasattr(y_true, name) for name in ("y_true", "y_prob")):
-            raise invalid(
-                "y_pred",
-                "predicted classes, shape (n,), or probabilities, shape (n, k)",
-                None,
-                remedy="Leave it out only where the first argument is a result.",
-            )
         if class_names is None:
             class_names = getattr(y_true, "class_names", None)
-        y_true, y_pred = y_true.y_true, y_true.y_prob
+        y_true, y_pred = predictions_of(y_true, "y_pred", accepted)
     check_normalize(normalize)
-    predicted = check_array("y_pred", y_pred, "predicted classes, shape (n,), or probabilities, shape (n, k)")
+    predicted = check_array("y_pred", y_pred, accepted)
     if predicted.ndim == 2:
         predicted = check_probabilities(predicted)
         names = check_class_names(class_names, predicted.shape[1])

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from transferzoo.errors import invalid
 from transferzoo.ground.arguments import finite
 from transferzoo.judging.selective import risk_coverage as curve_of
-from transferzoo.plots.axes import BLUE, GREY, VERMILLION, check_axes, new_axes, titled
+from transferzoo.plots.axes import BLUE, GREY, VERMILLION, check_axes, new_axes, predictions_of, titled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -62,10 +62,7 @@ def risk_coverage(
     from matplotlib.ticker import PercentFormatter
 
     if y_prob is None:
-        if not all(hasattr(y_true, name) for name in ("y_true", "y_prob")):
-            remedy = "Leave it out only where the first argument is a result."
-            raise invalid("y_prob", "class probabilities, shape (n, k)", None, remedy=remedy)
-        y_true, y_prob = y_true.y_true, y_true.y_prob
+        y_true, y_prob = predictions_of(y_true, "y_prob", "class probabilities, shape (n, k)")
     curve = curve_of(y_true, y_prob)
     check_axes(ax)
     if ax is None:

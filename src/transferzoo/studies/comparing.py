@@ -160,8 +160,8 @@ def compare(
     given = {"callbacks": tuple(listed), "save_model": save_model}
     carried = any("carried_rate" in run.recipe.faults for run in rounds[0])
     chains = rounds if carried else [[run] for planned in rounds for run in planned]
+    progress.say(_what_will_show(len(data.y_test)))
     if jobs == 1:
-        progress.say(_what_will_show(len(data.y_test)))
         outcomes = _one_after_another(chains, {**given, "progress": progress})
     else:
         outcomes = _side_by_side(chains, given, jobs)
