@@ -131,10 +131,16 @@ def test_a_quiet_run_says_nothing(tiny, quick, tiny_digits, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_notebook_counts_as_a_place_for_bars(monkeypatch):
+@pytest.mark.parametrize(("found", "kind"), [(object(), TerminalProgress), (None, LineProgress)])
+def test_a_notebook_has_bars_where_it_can_draw_them_and_lines_elsewhere(monkeypatch, capsys, found, kind):
     kernel = types.SimpleNamespace(kernel=object())
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: kernel))
-    assert isinstance(choose_progress("auto"), TerminalProgress)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: found)
+    progress = choose_progress("auto")
+    assert type(progress) is kind
+    progress.say("a line")
+    out, err = capsys.readouterr()
+    assert (out.strip(), err) == ("a line", "")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are of POSIX systems")

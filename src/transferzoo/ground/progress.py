@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import sys
 import time
 from collections.abc import Iterator
@@ -51,11 +52,20 @@ class Task:
 
 
 class LineProgress(Progress):
-    """Lines on standard error, for pipes and log files: about a long task, one every 30 seconds."""
+    """Lines for pipes and log files: about a long task, one every 30 seconds.
+
+    Parameters
+    ----------
+    stream : {"stderr", "stdout"}, default "stderr"
+        Of the process, as it is at that moment. Notebooks show standard error like a fault.
+    """
+
+    def __init__(self, stream: str = "stderr") -> None:
+        self._stream = stream
 
     def say(self, text: str) -> None:
         """Print a line at once."""
-        print(text, file=sys.stderr, flush=True)
+        print(text, file=getattr(sys, self._stream), flush=True)
 
     @contextlib.contextmanager
     def task(self, description: str, total: int | None = None, *, unit: str = "steps") -> Iterator[Task]:
@@ -196,13 +206,17 @@ def choose_progress(verbose: bool | str | Progress) -> Progress:
     Parameters
     ----------
     verbose : {"auto", True, False} or Progress
-        ``"auto"`` and True show bars where standard error is a terminal, or in a notebook, and print lines
-        elsewhere. False shows nothing.
+        ``"auto"`` and True show bars where standard error is a terminal, or in a notebook that has the
+        package ipywidgets, and print lines elsewhere. False shows nothing.
     """
     if isinstance(verbose, Progress):
         return verbose
     if verbose is False:
         return Progress()
     if verbose is True or (isinstance(verbose, str) and verbose == "auto"):
-        return TerminalProgress() if in_notebook() or sys.stderr.isatty() else LineProgress()
+        if in_notebook():
+            # without this package a bar in a notebook is a warning to install it
+            drawn = importlib.util.find_spec("ipywidgets") is not None
+            return TerminalProgress() if drawn else LineProgress("stdout")
+        return TerminalProgress() if sys.stderr.isatty() else LineProgress()
     raise invalid("verbose", "'auto', True or False", verbose, candidates=("auto",))
