@@ -163,6 +163,7 @@ def calls(data):
         "evaluation.predicted_classes": {"y_prob": prob()},
         "extract_features": {"model": network, "images": data.x_train[:2]},
         "find_learning_rate": {"model": "mobilenet_025", "data": data, **QUIET, "steps": 20},
+        "fit": run,
         "fit_and_evaluate": run,
         "from_arrays": {"x_train": IMAGES, "y_train": TRUE, "validation": 3, "test": 3},
         "from_batches": {"train": [(IMAGES, TRUE)], "validation": 3, "test": 3},
@@ -214,7 +215,7 @@ NAMES = """
     calibration.apply_temperature calibration.brier_score calibration.expected_calibration_error
     calibration.fit_temperature calibration.reliability compare count_macs evaluate
     evaluation.confusion evaluation.per_class evaluation.predicted_classes extract_features
-    find_learning_rate fit_and_evaluate from_arrays from_batches from_directory from_table
+    find_learning_rate fit fit_and_evaluate from_arrays from_batches from_directory from_table
     heads.Dense heads.Dropout heads.Normalize heads.Pool lint list_backbones list_datasets
     list_heads list_recipes load_dataset load_model plots.accuracy_against_cost plots.comparison
     plots.confusion_matrix plots.flips plots.history plots.image_grid plots.mistakes plots.risk_coverage
@@ -269,6 +270,7 @@ FREE = {
 ELSEWHERE = {
     *(
         "Finding",
+        "Fitted",
         "Head",
         "Prediction",
         "Predictor",

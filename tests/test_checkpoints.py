@@ -167,7 +167,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(whole, tmp_path):
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=120)
     assert process.returncode not in (0, -signal.SIGKILL)
-    assert f"is saved in '{folder}'; the same call goes on from there" in said
+    assert f"is saved in '{folder}'; the same call continues from there" in said
     assert run(folder).returncode == 0
     assert weights(folder) == weights(expected)
 

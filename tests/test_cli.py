@@ -253,7 +253,7 @@ def test_compare_ends_with_1_where_a_run_failed(run, digits, tiny, monkeypatch):
     def fail(*args, **given):
         raise MemoryError("no memory left")
 
-    monkeypatch.setattr("transferzoo.runs.train", fail)
+    monkeypatch.setattr("transferzoo.fitting.train", fail)
     code, out, _ = run("compare", tiny, *digits)
     assert code == 1
     assert "failed: tiny, seed 0: MemoryError: no memory left" in out
@@ -386,11 +386,11 @@ def test_find_rate_prints_its_suggestion_and_leaves_curve_and_figures(run, digit
 
 def test_an_interrupt_in_training_says_what_the_library_says(run, digits, tiny, monkeypatch):
     def interrupt(*args, **options):
-        raise KeyboardInterrupt("All is saved; the same call goes on.")
+        raise KeyboardInterrupt("All is saved; the same call continues.")
 
     monkeypatch.setattr(tz, "fit_and_evaluate", interrupt)
     code, _, err = run("fit", tiny, *digits)
-    assert (code, err) == (130, "transferzoo: All is saved; the same call goes on.\n")
+    assert (code, err) == (130, "transferzoo: All is saved; the same call continues.\n")
 
 
 def test_an_interrupt_without_words_names_an_earlier_checkpoint(run, digits, tiny, tmp_path, monkeypatch):
@@ -435,7 +435,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "the same call goes on from there" in err
+    assert "the same call continues from there" in err
     assert "Traceback" not in err
     assert {path.name for path in out.iterdir()} == {"checkpoint.npz"}
     done = command(*words)

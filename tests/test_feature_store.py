@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +15,6 @@ import numpy as np
 import pytest
 
 import transferzoo as tz
-from transferzoo.features import store as feature_store
 from transferzoo.features.store import FeatureStore, array_digest, features_folder, key_digest
 
 SHAPE = (1000, 8)
@@ -320,7 +320,7 @@ def test_a_folder_that_cannot_be_written_costs_a_warning_and_no_more(tmp_path, n
 
 def test_too_little_disk_costs_a_warning_and_computes_once(store, numbers, caplog, monkeypatch):
     usage = type("Usage", (), {"free": 20_000})
-    monkeypatch.setattr(feature_store.shutil, "disk_usage", lambda folder: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
     compute = Counted(numbers)
     with caplog.at_level(logging.WARNING, "transferzoo"):
         array = store.get_or_compute(KEY, SHAPE, "float32", compute)

@@ -24,7 +24,13 @@ tz.Result, tz.Study, tz.statistics, tz.calibration, tz.verify, tz.diff, tz.studi
 # From the ground up: a room imports only from rooms that stand before it.
 GROUND = ["version", "ground.frozen", "errors", "ground.arguments", "ground.metrics", "ground.progress"]
 GROUND += ["ground.interrupts", "ground.quiet"]
-GROUND += ["ground.storage.files", "ground.storage.locking", "ground.storage.downloads", "ground.registry"]
+GROUND += [
+    "ground.storage.files",
+    "ground.storage.bounded",
+    "ground.storage.locking",
+    "ground.storage.downloads",
+    "ground.registry",
+]
 GROUND += ["ground.environment"]
 MAKING = [
     "backbones.backbone",
@@ -123,6 +129,7 @@ JUDGING = [
 ]
 MEETING = [
     "planning",
+    "fitting",
     "runs",
     "linting.advice",
     "rate_finder",
@@ -282,7 +289,6 @@ LONG = {
     "data.checking",
     "data.cifar",
     "data.dataset",
-    "features.store",
     "backbones.strides",
     "results.differences",
     "results.result",

@@ -127,7 +127,7 @@ def test_a_termination_saves_and_says_how_to_go_on(tmp_path, number):
     process.send_signal(number)
     _, said = process.communicate(timeout=120)
     assert process.returncode == 128 + number
-    assert f"is saved in '{out}'; the same call goes on from there" in said
+    assert f"is saved in '{out}'; the same call continues from there" in said
     assert "Traceback" not in said
     assert names(out) == [CHECKPOINT]
 
@@ -187,7 +187,7 @@ def test_two_processes_with_other_seeds_do_not_overwrite_each_other(fit, tmp_pat
 
 @pytest.mark.parametrize("out", ["/proc/run", "/dev/null/run"])
 def test_a_folder_that_cannot_be_written_in_is_refused_before_training(fit, out, monkeypatch):
-    monkeypatch.setattr("transferzoo.runs.construct", None)
+    monkeypatch.setattr("transferzoo.fitting.construct", None)
     with pytest.raises(InvalidInputError, match="out must be a folder that can be written in"):
         fit(out)
 
@@ -213,7 +213,7 @@ def test_a_checkpoint_that_finds_no_room_does_not_end_the_training(fit, tmp_path
 def test_a_run_that_finds_no_room_goes_on_from_its_checkpoint(fit, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(np, "savez_compressed", no_space)
-        with pytest.raises(OutputError, match=r"No space left on device\. Make room, and make the same call"):
+        with pytest.raises(OutputError, match=r"No space left on device\. Free some space, and make"):
             fit(tmp_path / "run")
     assert names(tmp_path / "run") == [CHECKPOINT]
     with monkeypatch.context() as patch:
@@ -360,7 +360,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(fit, tmp_path, monkeypatch, c
         patch.setattr(Checkpoints, "save", save_and_stop)
         with pytest.raises(Stop):
             fit(tmp_path / "run", epochs=2)
-    with pytest.raises(RecordError, match="Delete it, and the run begins anew"):
+    with pytest.raises(RecordError, match="Delete it, and the run starts from the beginning"):
         fit(tmp_path / "run", epochs=2)
 
 

@@ -36,7 +36,7 @@ def run(tiny, quick, tiny_digits):
 @pytest.fixture
 def watched(monkeypatch):
     """Fails the test if a training begins."""
-    monkeypatch.setattr("transferzoo.runs.train", lambda *args, **kwargs: pytest.fail("a training began"))
+    monkeypatch.setattr("transferzoo.fitting.train", lambda *args, **kwargs: pytest.fail("a training began"))
 
 
 def contents(folder):
@@ -232,7 +232,7 @@ def test_a_saved_runs_model_predicts_the_same(run, tmp_path, tiny_digits):
 
 def test_the_same_run_is_loaded_and_not_made_again(run, tmp_path, monkeypatch):
     made = run(out=tmp_path / "run")
-    monkeypatch.setattr("transferzoo.runs.train", lambda *args, **kwargs: pytest.fail("trained again"))
+    monkeypatch.setattr("transferzoo.fitting.train", lambda *args, **kwargs: pytest.fail("trained again"))
     assert np.array_equal(run(out=tmp_path / "run").y_prob, made.y_prob)
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from transferzoo.evaluation import evaluate
     from transferzoo.features.extract import extract_features
     from transferzoo.features.store import FeatureStore
+    from transferzoo.fitting import Fitted, fit
     from transferzoo.heads import Head, head_info, list_heads, register_head
     from transferzoo.linting.advice import lint
     from transferzoo.linting.findings import Finding
@@ -54,6 +55,7 @@ _ROOMS = {
     "Dataset": "data.dataset",
     "FeatureStore": "features.store",
     "Finding": "linting.findings",
+    "Fitted": "fitting",
     "Head": "heads",
     "Phase": "recipes.phase",
     "Plateau": "recipes.phase",
@@ -75,6 +77,7 @@ _ROOMS = {
     "evaluate": "evaluation",
     "extract_features": "features.extract",
     "find_learning_rate": "rate_finder",
+    "fit": "fitting",
     "fit_and_evaluate": "runs",
     "from_arrays": "data.arrays",
     "from_batches": "data.stream",
@@ -105,6 +108,7 @@ __all__ = [
     "Dataset",
     "FeatureStore",
     "Finding",
+    "Fitted",
     "Head",
     "Phase",
     "Plateau",
@@ -131,6 +135,7 @@ __all__ = [
     "evaluation",
     "extract_features",
     "find_learning_rate",
+    "fit",
     "fit_and_evaluate",
     "from_arrays",
     "from_batches",

@@ -74,7 +74,7 @@ def expected_calibration_error(
         How many bins.
     strategy : {"equal_width", "equal_mass"}, default "equal_width"
         Bins of one width, ``(0, 1/15]`` to ``(14/15, 1]``, or of one number of images as far as can be.
-        Images of the same confidence are never parted: all go where the first of them falls.
+        Images of the same confidence are never separated: all go where the first of them falls.
 
     Returns
     -------

@@ -133,6 +133,7 @@ def plan_run(
     caller: str = "fit_and_evaluate",
     minutes: float | None = None,
     for_training: bool = True,
+    for_testing: bool = True,
 ) -> RunPlan:
     """Check a call and decide everything, before anything slow starts; downloads a dataset at most."""
     seed = check_seed(seed)
@@ -148,6 +149,13 @@ def plan_run(
     settled = settle(model, resolved, options, caller)
     minutes = check_minutes(minutes, settled.recipe, options)
     data = resolve_data(data, seed=seed, progress=progress)
+    if for_testing and not len(data.y_test):
+        raise InvalidInputError(
+            f"Dataset '{data.name}' has no test images, and {caller} tests the model. tz.fit trains "
+            "without a test; test=0.2 sets test images aside when the data is loaded.",
+            argument="data",
+            value=data.name,
+        )
     refuse_unknown_classes(settled.recipe.class_weight, data.class_names)
     # how many epochs a recipe has may depend on the images
     settled = replace(settled, recipe=settled.recipe.for_images(len(data.x_train)))

@@ -151,7 +151,7 @@ def find_learning_rate(
     UnknownNameError, UnknownOptionError, InvalidInputError
         For a bad call, or where the recipe solves its head in one go and so has no rate.
     WeightsError, DownloadError
-        If weights cannot be had.
+        If weights cannot be downloaded.
     DivergedError
         If the loss becomes NaN or infinite before a tenth of the steps.
 
@@ -195,6 +195,7 @@ def find_learning_rate(
         keep_features=cache,
         progress=progress,
         caller="find_learning_rate",
+        for_testing=False,
     )
     _refuse_without_rate(run.recipe)
     network = run.model

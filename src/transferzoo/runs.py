@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import datetime
 import logging
-import math
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from transferzoo.costs.measure import PeakMemory, measure_costs
 from transferzoo.data.dataset import Dataset
-from transferzoo.errors import DivergedError, RecordError
+from transferzoo.errors import RecordError
 from transferzoo.evaluation import evaluate, groups_to_count
-from transferzoo.features.store import FeatureStore
+from transferzoo.fitting import budget_of, trained_model, warn_of_the_end
 from transferzoo.ground.arguments import check_flag
 from transferzoo.ground.environment import environment
 from transferzoo.ground.progress import Progress, choose_progress
 from transferzoo.ground.storage.files import output_failed
 from transferzoo.ground.storage.locking import folder_held
 from transferzoo.linting.checks import findings_for, log_findings
-from transferzoo.models.construct import construct, model_digest, model_settings
-from transferzoo.models.plan import seeded
+from transferzoo.models.construct import model_digest, model_settings
 from transferzoo.models.prediction import predict_probabilities
 from transferzoo.planning import RunPlan, plan_run
 from transferzoo.recipes.recipe import Recipe
@@ -34,9 +31,8 @@ from transferzoo.results.folder import sweep_leftovers
 from transferzoo.results.identity import settings_hash
 from transferzoo.results.predictor import images_record
 from transferzoo.results.result import Result
-from transferzoo.training.budget import Budget
 from transferzoo.training.checkpoints import Checkpoints
-from transferzoo.training.loop import Trained, train
+from transferzoo.training.loop import Trained
 from transferzoo.training.user_callbacks import check_callbacks
 
 logger = logging.getLogger("transferzoo")
@@ -119,7 +115,7 @@ def fit_and_evaluate(
     RecordError
         If `out` holds a damaged checkpoint.
     WeightsError, DownloadError
-        If weights cannot be had.
+        If weights cannot be downloaded.
     DivergedError
         If the loss becomes NaN or infinite.
     KeyboardInterrupt
@@ -217,33 +213,19 @@ def _fresh(
     first_rate: float | None,
     began: float,
 ) -> Result:
-    """Return the result of a run that goes on from its checkpoint, or begins."""
+    """Return the result of a run that continues from its checkpoint, or begins."""
     started = datetime.datetime.now(datetime.UTC)
     clock = _Clock()
     progress.say(run.in_words())
-    model = run.model
-    if model is None:
-        assert run.build_plan is not None
-        model = construct(run.build_plan, seed=run.seed, progress=progress)
-    clock.lap("build")
-    with seeded(run.seed), PeakMemory() as memory:
-        try:
-            trained = train(
-                model,
-                run.data,
-                run.recipe,
-                seed=run.seed,
-                callbacks=callbacks,
-                progress=progress,
-                store=FeatureStore() if run.keep_features else None,
-                checkpoints=checkpoints,
-                first_rate=first_rate,
-                budget=_budget(run, began),
-            )
-        except DivergedError:
-            if checkpoints is not None:
-                checkpoints.remove()
-            raise
+    model, trained, memory = trained_model(
+        run,
+        callbacks=callbacks,
+        progress=progress,
+        checkpoints=checkpoints,
+        first_rate=first_rate,
+        budget=budget_of(run, began, len(run.data.x_test) + len(run.data.x_validation)),
+        built=lambda: clock.lap("build"),
+    )
     clock.lap("train")
     return _judged(run, model, trained, memory, clock, progress, started, began)
 
@@ -264,7 +246,7 @@ def _judged(
     validation_prob = predict_probabilities(model, data.x_validation, progress=progress)
     clock.lap("predict")
     logger.info("%s: %s is returned", run.name, trained.returned)
-    _warn_of_the_end(run.name, trained.history, data.y_validation, validation_prob)
+    warn_of_the_end(run.name, trained.history, data.y_validation, validation_prob)
     costs = {
         **measure_costs(model, data.x_test),
         **memory.costs(),
@@ -319,45 +301,6 @@ def _judged(
         },
         _model=model,
     )
-
-
-def _budget(run: RunPlan, began: float) -> Budget | None:
-    if run.minutes is None:
-        return None
-    evaluated = len(run.data.x_test) + len(run.data.x_validation)
-    return Budget(seconds=60 * run.minutes, began=began, evaluated=evaluated)
-
-
-def _warn_of_the_end(
-    name: str, history: Mapping[str, Sequence[Any]], y_true: np.ndarray, y_prob: np.ndarray
-) -> None:
-    """Say so where a run ended near chance, or where its validation accuracy fell on the way."""
-    n = len(y_true)
-    accuracy = float((y_prob.argmax(axis=1) == y_true).mean())
-    chance = float(np.bincount(y_true).max() / n)
-    if accuracy <= chance + 2 * math.sqrt(chance * (1 - chance) / n):
-        logger.warning(
-            "%s ended near chance: %.1f %% of %d validation images, and naming the most frequent class "
-            "alone gets %.1f %%. Look at the images and labels (tz.plots.image_grid), try "
-            "recipe='linear_probe', a lower learning_rate, or published weights",
-            name,
-            100 * accuracy,
-            n,
-            100 * chance,
-        )
-        return
-    figures = [each for each in history.get("val_accuracy", []) if math.isfinite(each)]
-    if not figures:
-        return
-    fall = max(figures) - accuracy
-    if fall > 2 * math.sqrt(max(figures) * (1 - max(figures)) / n) + 1e-9 and len(figures) > 1:
-        logger.warning(
-            "%s: validation accuracy fell from %.1f to %.1f %% during training; keep='best' returns the "
-            "best epoch, a lower learning_rate or fewer epochs avoid the fall",
-            name,
-            100 * max(figures),
-            100 * accuracy,
-        )
 
 
 class _Clock:

@@ -41,21 +41,21 @@ def compare(tiny, quick, tiny_digits):
 @pytest.fixture
 def watched(monkeypatch):
     """Fails the test if a training begins."""
-    monkeypatch.setattr("transferzoo.runs.train", lambda *args, **kwargs: pytest.fail("a training began"))
+    monkeypatch.setattr("transferzoo.fitting.train", lambda *args, **kwargs: pytest.fail("a training began"))
 
 
 @pytest.fixture
 def trained(monkeypatch):
     """A list that grows by the seed of each training."""
-    from transferzoo import runs
+    from transferzoo import fitting
 
     begun = []
 
-    def train(*args, train=runs.train, **given):
+    def train(*args, train=fitting.train, **given):
         begun.append(given["seed"])
         return train(*args, **given)
 
-    monkeypatch.setattr(runs, "train", train)
+    monkeypatch.setattr(fitting, "train", train)
     return begun
 
 
@@ -146,15 +146,16 @@ def test_a_dict_without_a_model_is_refused(compare, watched):
 @pytest.fixture
 def failing(monkeypatch):
     """A function that makes the training of models with some head fail."""
-    from transferzoo import runs
+    from transferzoo import fitting
+    from transferzoo.models.construct import model_settings
 
-    def fail(head, train=runs.train):
+    def fail(head, train=fitting.train):
         def maybe(model, *args, **given):
-            if runs.model_settings(model).head == head:
+            if model_settings(model).head == head:
                 raise MemoryError("no memory left")
             return train(model, *args, **given)
 
-        monkeypatch.setattr(runs, "train", maybe)
+        monkeypatch.setattr(fitting, "train", maybe)
 
     return fail
 
@@ -191,7 +192,7 @@ def test_an_interrupt_is_no_failure(compare, tiny, tmp_path, monkeypatch):
     def stop(*args, **given):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("transferzoo.runs.train", stop)
+    monkeypatch.setattr("transferzoo.fitting.train", stop)
     with pytest.raises(KeyboardInterrupt):
         compare([tiny], out=tmp_path)
 

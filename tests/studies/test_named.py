@@ -122,7 +122,7 @@ def test_the_audit_can_only_draw_what_it_ran(audit):
 
 
 def test_asking_twice_does_not_run_twice(audit, tiny, monkeypatch):
-    monkeypatch.setattr("transferzoo.runs.train", lambda *args, **kwargs: pytest.fail("a training began"))
+    monkeypatch.setattr("transferzoo.fitting.train", lambda *args, **kwargs: pytest.fail("a training began"))
     data = tz.load_dataset("digits").subset(train=60, validation=30, test=40)
     again = tz.studies.article(
         [tiny],

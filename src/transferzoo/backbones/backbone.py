@@ -125,7 +125,7 @@ class Backbone:
     arguments : mapping
         Further arguments of the builder.
     parameters : int or None
-        Weights of the backbone alone, without any head; None where nobody counted.
+        Weights of the backbone alone, without any head; None if unknown.
     feature_channels : int or None
         Length of the feature vector after global pooling.
     reduction : int or None

@@ -258,7 +258,7 @@ def register_backbone(
         What `build` does to 0-255 pixels before they reach the network.
     family, paper, parameters, feature_channels, reduction, native_size, minimum_size, default_size, \
 weights, licence, note
-        Fields of `Backbone`, for whoever looks the name up. `default_size` is `minimum_size` if left out:
+        Fields of `Backbone`, shown by `backbone_info`. `default_size` is `minimum_size` if left out:
         images then stay as they are.
     arguments : mapping, optional
         Further arguments of the builder.

@@ -19,7 +19,7 @@ SUFFIXES = (".h5", ".hdf5")
 
 
 def available_weights(backbone: Backbone, weights: Any) -> Any:
-    """Return `weights`, or None, and say so, where "imagenet" is asked of a backbone nobody published.
+    """Return `weights`; None, with a log line, where "imagenet" is asked and none are published.
 
     So that one call can compare such a backbone, trained from scratch, with pretrained ones.
     """
@@ -72,7 +72,7 @@ def check_is_whole(path: Path) -> None:
     except OSError as error:
         raise WeightsError(
             f"The weights file '{path}' is damaged or no HDF5 file ({path.stat().st_size:,} bytes). "
-            f"Delete it and fetch it anew. Reason: {' '.join(str(error).split())[:160]}",
+            f"Delete it and download it again. Reason: {' '.join(str(error).split())[:160]}",
             argument="weights",
             value=str(path),
         ) from error
@@ -88,7 +88,7 @@ def locate_weights(
     WeightsError
         If a file is missing, damaged, or its hash is not the published one.
     DownloadError
-        If it cannot be had; the message says how to place it by hand.
+        If it cannot be downloaded; the message says how to place it by hand.
     """
     check_weights(backbone, weights)
     if weights is None:
@@ -119,7 +119,7 @@ def check_hash(path: Path, published: Weights) -> None:
     if actual != expected:
         raise WeightsError(
             f"The weights file '{path}' is not the published one: its {algorithm} is {actual}, "
-            f"and {expected} is expected. Delete it, and it is fetched anew from {published.url}",
+            f"and {expected} is expected. Delete it, and it is downloaded again from {published.url}",
             argument="weights",
             value=str(path),
         )

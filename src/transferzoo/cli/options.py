@@ -346,7 +346,7 @@ def stoppable(folder: Path | None) -> Iterator[None]:
     except (KeyboardInterrupt, Terminated) as stop:
         message = str(stop)
         if not message and folder is not None and any(folder.expanduser().rglob(CHECKPOINT)):
-            message = f"Interrupted. A checkpoint is in '{folder}'; the same call goes on from there."
+            message = f"Interrupted. A checkpoint is in '{folder}'; the same call continues from there."
         if isinstance(stop, Terminated):
             stop.said = message
             raise

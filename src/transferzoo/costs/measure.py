@@ -32,7 +32,7 @@ WARM_UP = 2
 
 
 def measure_costs(model: keras.Model, images: np.ndarray) -> dict[str, Any]:
-    """Measure all that a finished model costs whoever uses it.
+    """Measure what a finished model costs in use.
 
     Parameters
     ----------

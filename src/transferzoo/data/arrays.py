@@ -63,7 +63,8 @@ def from_arrays(
         Share of the images left for training once the test set is taken: a fraction above 0 and below 1, or
         a whole number of images. Ignored when `x_validation` is given. Default 0.2.
     test : float or int
-        Share of all images, in the same form. Ignored when `x_test` is given. Default 0.2.
+        Share of all images, in the same form. Ignored when `x_test` is given. 0 makes no test set: `fit`
+        needs none, and `Dataset.folds` makes one for each fold. Default 0.2.
     groups : sequence of str or int, shape (n,), optional
         What each training image belongs to: a patient, a video, a place. A group is never divided between
         splits, so that the test images come from groups that training has not seen. Shares are then met as
@@ -174,7 +175,8 @@ def gather(
         }
         refuse_divided(known["groups"], "groups")
     groups = known.get("groups", {}).get("train")
-    wanted = {split: check_share(split, share) for split, share in shares.items() if split not in images}
+    checked = {split: check_share(split, share) for split, share in shares.items() if split not in images}
+    wanted = {split: share for split, share in checked.items() if share}
     sizes = split_sizes(labels["train"], names, wanted, groups=groups if wanted else None)
     # Every array is looked through, also where an earlier one has settled the dtype already.
     whole = [check_pixels(f"x_{split}", x) for split, x in images.items()]
@@ -184,6 +186,7 @@ def gather(
     x, y = images.pop("train"), labels.pop("train")
     parts = split_indices(y, sizes, seed, groups)
     of_training = {key: by_split.pop("train") for key, by_split in known.items()}
+    parts |= {split: np.arange(0) for split, share in checked.items() if not share}
     for split, indices in parts.items():
         untouched = len(indices) == len(y)
         images[split] = x if untouched else x[indices]

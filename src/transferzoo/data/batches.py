@@ -44,7 +44,7 @@ class Batches(keras.utils.PyDataset):
     shuffle : bool, default False
         A new order each epoch.
     augmentation : Augmentation, optional
-        Applied to each sample anew in each epoch. Mixup and CutMix take the other sample as it is augmented
+        Applied to each sample again in each epoch. Mixup and CutMix take the other sample as it is augmented
         in that epoch, and mix the labels too.
     seed : sequence of int, default (0,)
         Order and augmentation follow from it, the epoch and the sample.
@@ -53,7 +53,7 @@ class Batches(keras.utils.PyDataset):
     first_epoch : int, default 0
         Number of the epoch to begin with.
     first_batch : int, default 0
-        Where that epoch begins, to go on in its middle; those after it are whole. Keras' ``fit`` fixes the
+        Where that epoch begins, to continue in its middle; those after it are whole. Keras' ``fit`` fixes the
         number of batches when it starts, so give it this epoch alone and the others in a second call.
 
     as_float : bool, default False
@@ -63,7 +63,7 @@ class Batches(keras.utils.PyDataset):
         mixed sample has the mean of its two classes' weights, by their shares.
     balanced : bool, default False
         Show all classes equally often: an epoch is as long as ever, with images of small classes several
-        times, each time augmented anew.
+        times, each time augmented differently.
 
     Attributes
     ----------

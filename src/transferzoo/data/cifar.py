@@ -320,7 +320,7 @@ def _check_sidecar(kept: Path) -> None:
     if noted[:1] != [digest]:
         raise InvalidInputError(
             f"{kept} is not the file that was written there: its SHA-256 is {digest}, and {sidecar.name} "
-            f"says {noted[0] if noted else 'nothing'}. Delete {kept} and {sidecar} to have it made anew; "
+            f"says {noted[0] if noted else 'nothing'}. Delete {kept} and {sidecar} to have it made again; "
             f"if you put another file there on purpose, delete {sidecar.name} alone.",
             argument="path",
             value=str(kept),

@@ -43,7 +43,8 @@ class Dataset:
     name : str
         What the dataset is called in reports.
     x_train, x_validation, x_test : ndarray of uint8 or float32, shape (n, height, width, channels)
-        Images, 0 to 255, 1 or 3 channels; float32 only where the given pixels were no whole numbers.
+        Images, 0 to 255, 1 or 3 channels; float32 only where the given pixels were no whole numbers. The test
+        set may be empty: `fit` needs none.
     y_train, y_validation, y_test : ndarray of int64, shape (n,)
         Labels, ``0`` to ``num_classes - 1``.
     class_names : tuple of str
@@ -126,14 +127,15 @@ class Dataset:
             x, y = getattr(self, f"x_{split}"), getattr(self, f"y_{split}")
             if x.dtype not in (np.uint8, np.float32):
                 raise invalid(f"x_{split}", "of dtype uint8 or float32", str(x.dtype), remedy=how)
-            if x.ndim != 4 or x.shape[-1] not in (1, 3) or 0 in x.shape:
+            may_be_empty = 1 if split == "test" else 0
+            if x.ndim != 4 or x.shape[-1] not in (1, 3) or 0 in x.shape[may_be_empty:]:
                 raise invalid(f"x_{split}", IMAGES, x.shape, remedy=how)
             if x.shape[1:] != self.x_train.shape[1:]:
                 raise invalid(f"x_{split}", f"images of shape {self.x_train.shape[1:]}, as x_train", x.shape)
             if y.dtype != np.int64 or y.shape != x.shape[:1]:
                 got = f"{y.dtype} of shape {y.shape}"
                 raise invalid(f"y_{split}", f"int64 of shape ({len(x)},)", got, remedy=how)
-            if y.min() < 0 or y.max() >= len(self.class_names):
+            if len(y) and (y.min() < 0 or y.max() >= len(self.class_names)):
                 outside = int(y.min() if y.min() < 0 else y.max())
                 raise invalid(f"y_{split}", f"labels from 0 to {len(self.class_names) - 1}", outside)
         index = np.arange(len(self.y_test)) if self.test_index is None else np.array(self.test_index)
@@ -201,7 +203,7 @@ class Dataset:
         """
         rows: list[tuple[str, ...]] = [("split", "shape", "dtype", "labels", "pixels", "memory")]
         for split, (x, y) in self.splits.items():
-            pixels = f"{x.min():g} to {x.max():g}"
+            pixels = f"{x.min():g} to {x.max():g}" if len(x) else "–"
             memory = bytes_in_words(x.nbytes + y.nbytes)
             rows.append((split, str(x.shape), str(x.dtype), str(y.dtype), pixels, memory))
         counts = self.class_counts
@@ -348,7 +350,7 @@ class Dataset:
     def folds(self, folds: int = 5, *, validation: int | float = 0.2, seed: int = 0) -> Iterator[Dataset]:
         """Yield datasets for cross-validation: in each, another part of all images is the test set.
 
-        All images of all three splits are shared out anew, in the proportions of the classes; where the
+        All images of all three splits are divided again, in the proportions of the classes; where the
         dataset has `groups`, none is divided. Each image is a test image once.
 
         Parameters

@@ -56,7 +56,8 @@ def from_directory(
         Share of the images left for training once the test set is taken: a fraction above 0 and below 1, or
         a whole number of images. Ignored where there is a ``validation`` or ``val`` folder. Default 0.2.
     test : float or int
-        Share of all images, in the same form. Ignored where there is a ``test`` folder. Default 0.2.
+        Share of all images, in the same form. Ignored where there is a ``test`` folder. 0 makes no test
+        set: `fit` needs none. Default 0.2.
     groups : str, optional
         A regular expression that finds in a file's name what the image belongs to: a patient, a video, a
         place. It is searched in the path from `path` on, such as ``cat/patient7-a.jpg``; what its first

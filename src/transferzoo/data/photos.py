@@ -123,7 +123,7 @@ def dataset_from_files(
     """
     shares = {"test": options.test, "validation": options.validation}
     # Splits that cannot be made are refused here, before minutes of decoding.
-    wanted = {split: share for split, share in shares.items() if split not in files}
+    wanted = {split: share for split, share in shares.items() if split not in files and share}
     grouped = None if groups is None else check_groups("groups", groups["train"], len(labels["train"]))
     split_sizes(
         labels["train"],

@@ -16,16 +16,19 @@ SPLITS = ("train", "validation", "test")
 SHARE = "a fraction above 0 and below 1, or a whole number of images of 1 or more"
 WHY_NEEDED = {
     "validation": "Choosing the best epoch needs validation images; pass a small share such as 0.1.",
-    "test": "An honest figure needs test images that training never saw; pass a small share such as 0.1.",
+    "test": "Pass a small share such as 0.1, or 0 for no test images; tz.fit needs none.",
 }
 
 
 def check_share(argument: str, value: Any) -> int | float:
-    """Return a split's share, a fraction or a count, or raise with why it cannot be nothing."""
+    """Return a split's share, a fraction or a count, or raise with why it cannot be nothing.
+
+    The test split alone may be: of 0 images.
+    """
     if isinstance(value, bool | np.bool_):
         raise invalid(argument, SHARE, value)
     if (count := whole(value)) is not None:
-        if count < 1:
+        if count < 1 and (count, argument) != (0, "test"):
             raise invalid(argument, SHARE, value, remedy=WHY_NEEDED[argument])
         return count
     if not isinstance(value, float | np.floating) or not 0 < value < 1:
@@ -145,6 +148,8 @@ def subset_count(split: str, share: Any, y: np.ndarray) -> int:
     """Return how many of the labels `y` a share of None, a count or a fraction keeps, or raise."""
     if share is None:
         return len(y)
+    if not len(y):
+        raise invalid(split, "None, as the dataset has no such images", share)
     present = len(np.unique(y))
     accepted = f"a whole number of images from {present} (one for each class) to {len(y)} (all there are)"
     if isinstance(share, float | np.floating):

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import errno
 import hashlib
 import json
 import logging
 import os
-import re
-import secrets
-import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,12 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 
 from transferzoo.errors import invalid
 from transferzoo.ground.arguments import check_count, finite
-from transferzoo.ground.storage.files import cache_folder, check_path, folder_written_beside, read_json
+from transferzoo.ground.storage.bounded import OVERHEAD_BYTES, BoundedFolder, folder_size
+from transferzoo.ground.storage.files import cache_folder, check_path, read_json
 from transferzoo.version import __version__
 
 logger = logging.getLogger("transferzoo.features.store")
@@ -33,10 +29,6 @@ FORMAT = 1
 DEFAULT_MAX_BYTES = 4 * 10**9
 FEATURES = "features.npy"
 ENTRY = "entry.json"
-LOCKS = ".locks"
-NAME = re.compile(r"[0-9a-f]{32}")
-# what an entry takes beside its numbers: the header of one file, and the other
-OVERHEAD_BYTES = 8192
 SECONDS_A_DAY = 86_400
 HASHED_BYTES = 2**22
 
@@ -123,10 +115,21 @@ class FeatureStore:
     """
 
     def __init__(self, folder: str | Path | None = None, *, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
-        self.folder = check_path("folder", folder) if folder is not None else features_folder()
-        self.max_bytes = check_count(
-            "max_bytes", max_bytes, 0, "It is a number of bytes, such as 10**9.", most=2**63 - 1
+        self._kept = BoundedFolder(
+            check_path("folder", folder) if folder is not None else features_folder(),
+            check_count("max_bytes", max_bytes, 0, "It is a number of bytes, such as 10**9.", most=2**63 - 1),
+            record=ENTRY,
         )
+
+    @property
+    def folder(self) -> Path:
+        """Where entries are kept."""
+        return self._kept.folder
+
+    @property
+    def max_bytes(self) -> int:
+        """What all entries may take together."""
+        return self._kept.max_bytes
 
     def __repr__(self) -> str:
         return f"FeatureStore({str(self.folder)!r}, max_bytes={self.max_bytes})"
@@ -178,7 +181,7 @@ class FeatureStore:
             logger.info("%d bytes of features are above the cache's %d: not kept", size, self.max_bytes)
             return self._in_unnamed_file(shape, dtype, blocks)
         try:
-            with self._locked(name):
+            with self._kept.locked(name):
                 found = self._read(name, key, shape, dtype, remove_damaged=True, reused=reused)
                 if found is None:
                     self._write(name, key, shape, dtype, blocks, description or {})
@@ -198,9 +201,9 @@ class FeatureStore:
         list of FeatureEntry
         """
         found = []
-        for folder in self._folders():
+        for folder in self._kept.entries():
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError, OverflowError):
-                found.append(_entry(folder))
+                found.append(_entry(folder, self._kept.last_used(folder)))
         return sorted(found, key=lambda entry: entry.last_used, reverse=True)
 
     def clear(self, *, older_than_days: float | None = None) -> int:
@@ -220,11 +223,11 @@ class FeatureStore:
             raise invalid("older_than_days", "a number of days, 0 or more", older_than_days)
         if not self.folder.is_dir():
             return 0
-        freed = self._sweep()
+        freed = self._kept.sweep()
         latest = time.time() - older_than_days * SECONDS_A_DAY if older_than_days is not None else None
-        for folder in self._folders():
-            if latest is None or _last_used(folder) <= latest:
-                freed += _remove(folder)
+        for folder in self._kept.entries():
+            if latest is None or self._kept.last_used(folder) <= latest:
+                freed += self._kept.remove(folder)
         return freed
 
     def _read(
@@ -261,8 +264,8 @@ class FeatureStore:
                 reused(float(record.get("seconds", 0.0)))
             return np.asarray(array)
         if remove_damaged:
-            logger.warning("the features in %s are damaged and computed anew: %s", folder, problem)
-            _remove(folder)
+            logger.warning("the features in %s are damaged and computed again: %s", folder, problem)
+            self._kept.remove(folder)
         return None
 
     def _write(
@@ -275,10 +278,7 @@ class FeatureStore:
         description: Mapping[str, Any],
     ) -> None:
         started = time.perf_counter()
-        for part in self.folder.glob(f".{name}-*"):
-            shutil.rmtree(part, ignore_errors=True)  # a dead process's: its lock is ours now
-        _refuse_full_disk(self.folder, int(np.prod(shape)) * dtype.itemsize)
-        with contextlib.ExitStack() as until_renamed, folder_written_beside(self.folder / name) as part:
+        with self._kept.adding(name, int(np.prod(shape)) * dtype.itemsize) as part:
             # written, not mapped: a full disk is an OSError here, and would kill the process there
             with (part / FEATURES).open("wb") as stream:
                 header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
@@ -296,64 +296,12 @@ class FeatureStore:
                 "versions": {"transferzoo": __version__, "numpy": np.__version__},
             }
             (part / ENTRY).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-            until_renamed.enter_context(self._locked("adding"))
-            self._make_room(_size(part), sparing=name)
-
-    def _make_room(self, size: int, *, sparing: str) -> None:
-        self._sweep(sparing=sparing)
-        folders = sorted(self._folders(), key=_last_used)
-        excess = sum(map(_size, folders)) + size - self.max_bytes
-        for folder in folders:
-            if excess <= 0:
-                return
-            excess -= _remove(folder)
-        if excess > 0:
-            raise OSError(errno.ENOSPC, f"entries in use leave no room within {self.max_bytes} bytes")
-
-    def _sweep(self, *, sparing: str = "") -> int:
-        """Delete what killed processes left half done; what a live one works at is behind its lock."""
-        freed = 0
-        for folder in self.folder.glob(".*-*"):
-            name = folder.name[1:33]
-            if not folder.is_dir() or name == sparing:
-                continue
-            size = _size(folder)
-            if folder.name.startswith(".gone-"):
-                shutil.rmtree(folder, ignore_errors=True)
-            elif NAME.fullmatch(name):
-                with contextlib.suppress(OSError), self._lock(name).acquire(timeout=0):
-                    shutil.rmtree(folder, ignore_errors=True)
-            freed += size if not folder.exists() else 0
-        return freed
-
-    def _folders(self) -> list[Path]:
-        if not self.folder.is_dir():
-            return []
-        return [path for path in self.folder.iterdir() if NAME.fullmatch(path.name) and path.is_dir()]
-
-    def _lock(self, name: str) -> filelock.BaseFileLock:
-        # Lock files are never deleted: whoever waits on a deleted one would hold a lock that nobody sees.
-        (self.folder / LOCKS).mkdir(parents=True, exist_ok=True)
-        return filelock.FileLock(self.folder / LOCKS / f"{name}.lock")
-
-    @contextlib.contextmanager
-    def _locked(self, name: str) -> Iterator[None]:
-        lock = self._lock(name)
-        try:
-            lock.acquire(timeout=0)
-        except filelock.Timeout:
-            logger.info("waiting for the process that computes the same features")
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
 
     def _in_unnamed_file(self, shape: tuple[int, ...], dtype: np.dtype, blocks: Blocks) -> np.ndarray:
         """Compute into a file that is gone as soon as the array is; into memory where that fails."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _refuse_full_disk(self.folder, int(np.prod(shape)) * dtype.itemsize)
+            self._kept.refuse_full_disk(int(np.prod(shape)) * dtype.itemsize)
             with tempfile.TemporaryFile(dir=self.folder) as stream:
                 for block in _checked(blocks, shape, dtype):
                     stream.write(block.data)
@@ -416,17 +364,11 @@ def _in_memory(shape: tuple[int, ...], dtype: np.dtype, blocks: Blocks) -> np.nd
     return array
 
 
-def _refuse_full_disk(folder: Path, size: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if size + OVERHEAD_BYTES > free:
-        raise OSError(errno.ENOSPC, f"{size} bytes are needed, and {free} are free")
-
-
 def _plain(key: Mapping[str, Any]) -> Any:
     return json.loads(json.dumps(dict(key)))
 
 
-def _entry(folder: Path) -> FeatureEntry:
+def _entry(folder: Path, last_used: float) -> FeatureEntry:
     if not (folder / ENTRY).is_file():
         raise ValueError("it is no file")
     record = read_json(folder / ENTRY)
@@ -438,37 +380,9 @@ def _entry(folder: Path) -> FeatureEntry:
         key=record["key"],
         shape=tuple(map(int, record["shape"])),
         dtype=str(record["dtype"]),
-        size_bytes=_size(folder),
+        size_bytes=folder_size(folder),
         made=datetime.datetime.fromisoformat(record["made"]),
-        last_used=datetime.datetime.fromtimestamp(_last_used(folder), datetime.UTC),
+        last_used=datetime.datetime.fromtimestamp(last_used, datetime.UTC),
         seconds=float(record["seconds"]),
         versions=record["versions"],
     )
-
-
-def _last_used(folder: Path) -> float:
-    """Seconds since 1970; 0 for an entry without its record, which then goes first."""
-    try:
-        return (folder / ENTRY).stat().st_mtime
-    except OSError:
-        return 0.0
-
-
-def _size(folder: Path) -> int:
-    total = 0
-    with contextlib.suppress(OSError):  # another process may delete it meanwhile
-        for path in folder.iterdir():
-            total += path.stat().st_size
-    return total
-
-
-def _remove(folder: Path) -> int:
-    """Delete an entry, out of sight first so that nobody finds half of it; return the bytes freed."""
-    size = _size(folder)
-    gone = folder.with_name(f".gone-{folder.name}-{secrets.token_hex(4)}")
-    try:
-        folder.replace(gone)
-    except OSError:
-        return 0
-    shutil.rmtree(gone, ignore_errors=True)
-    return size

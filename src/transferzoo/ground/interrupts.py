@@ -17,7 +17,7 @@ class Terminated(SystemExit):
     number : int
         Of the signal.
     said : str
-        What is saved, and how to go on.
+        What is saved, and how to continue.
     """
 
     def __init__(self, number: int, said: str = "") -> None:

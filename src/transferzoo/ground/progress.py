@@ -17,7 +17,7 @@ EVERY = 30.0
 
 
 class Progress:
-    """Says nothing. The base of what shows something, and the display of whoever wants quiet."""
+    """Says nothing. The base of what shows something, and the display for `quiet`."""
 
     def say(self, text: str) -> None:
         """Show a line that stays."""

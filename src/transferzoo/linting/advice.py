@@ -82,6 +82,7 @@ def lint(
                 name=name,
                 after=before,
                 for_training=False,
+                for_testing=False,
             )
         )
     names = [run.name for run in runs]

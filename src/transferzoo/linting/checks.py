@@ -160,8 +160,8 @@ def _model_findings(runs: Sequence[Run]) -> Iterator[Finding]:
             "TZ405",
             "warning",
             what=f"Some models begin with published weights and others do not ({_words(weights)}).",
-            why="What pretraining adds cannot be told from what the network adds. A recipe may also have "
-            "other epochs, rates and image sizes for each kind.",
+            why="What pretraining adds cannot be distinguished from what the network adds. A recipe may "
+            "also have other epochs, rates and image sizes for each kind.",
             how="Pass weights=None for all, or compare pretrained models alone.",
         )
 

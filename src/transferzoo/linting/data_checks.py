@@ -179,13 +179,15 @@ def _imbalance(data: Dataset) -> Iterator[Finding]:
     ratio = train[most] / max(1, train[least])
     if ratio < IMBALANCED:
         return
-    baseline = test[most] / test.sum()
+    split, measured = ("test", test) if test.any() else ("training", train)
+    baseline = measured[most] / measured.sum()
     yield found(
         "TZ205",
         "warning" if ratio >= VERY_IMBALANCED else "note",
         what=f"{listing([data.class_names[most]])} has {train[most]:,} training images and "
         f"{listing([data.class_names[least]])} {train[least]:,}, {ratio:.1f} times fewer. "
-        f"Always answering {listing([data.class_names[most]])} gives a test accuracy of {points(baseline)}.",
+        f"Always answering {listing([data.class_names[most]])} gives a {split} accuracy of "
+        f"{points(baseline)}.",
         why="Accuracy alone hides how the rare classes fare (Brodersen et al. 2010, The balanced accuracy "
         "and its posterior distribution, ICPR).",
         how="Read result.metrics['balanced_accuracy'] and the figures of each class beside the accuracy; "
@@ -215,7 +217,7 @@ def _scarce(data: Dataset) -> Iterator[Finding]:
 
 def _few_test_images(data: Dataset) -> Iterator[Finding]:
     images = len(data.y_test)
-    if images >= FEW_TEST_IMAGES:
+    if not 0 < images < FEW_TEST_IMAGES:
         return
     per_class = data.class_counts["test"]
     few = int(per_class[per_class > 0].min())
@@ -225,7 +227,7 @@ def _few_test_images(data: Dataset) -> Iterator[Finding]:
         what=f"{images:,} test images, {few} in the smallest class: the 95 % interval of an accuracy of "
         f"90 % is ± {100 * half_width(images):.1f} points, and ± {100 * min(0.5, half_width(few)):.0f} "
         "for that class.",
-        why="Smaller differences than that cannot be told from chance.",
+        why="Smaller differences than that cannot be distinguished from chance.",
         how="Set more images aside, as in tz.from_arrays(…, test=0.3), or keep all that the dataset has.",
     )
 

@@ -97,7 +97,7 @@ def build(
     weights : str, Path or None, default "imagenet"
         ``"imagenet"`` for the published weights, None for random ones, or the path of a ``.weights.h5`` or
         legacy ``.h5`` file with the backbone's weights. Published files are kept in
-        ``$KERAS_HOME/models`` (``~/.keras/models``). A backbone that nobody published weights of, such as
+        ``$KERAS_HOME/models`` (``~/.keras/models``). A backbone without published weights, such as
         alexnet, gets random ones, and a warning says so.
     head : str, Head or callable, default "linear"
         One of `list_heads()`, a `Head`, or a function from features to logits ``(batch, num_classes)``.

@@ -70,7 +70,7 @@ class Recipe:
         gives other weights; classes that it does not name have 1.
     sampling : {"as_is", "balanced"}, default "as_is"
         ``"balanced"``: each epoch shows as many images as ever, all classes equally often; images of small
-        classes are shown several times, augmented anew each time. A head that is solved in one go gets
+        classes are shown several times, augmented differently each time. A head that is solved in one go gets
         balanced weights instead.
     known_faults : tuple of str
         What ``faithful=True`` brings back.

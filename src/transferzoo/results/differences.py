@@ -229,7 +229,7 @@ class RunDifference:
         Raises
         ------
         InvalidInputError
-            If the runs cannot be paired, or the images cannot be had or are others.
+            If the runs cannot be paired, or the images cannot be loaded or are not the same.
         """
         flips, run = self._paired(), self.runs[0]
         given = self.data if data is None else data

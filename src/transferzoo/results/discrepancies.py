@@ -26,7 +26,7 @@ class Discrepancy:
     figure : str
         Such as ``"metrics.accuracy"``; a file's name where it cannot be read.
     reported, recomputed : object
-        Both values; a sentence where one cannot be had.
+        Both values; a sentence where one is missing.
     """
 
     run: str

@@ -1,4 +1,4 @@
-"""Which test images two runs share, and where the images can be had again."""
+"""Which test images two runs share, and where the images can be loaded from."""
 
 from __future__ import annotations
 

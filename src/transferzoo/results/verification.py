@@ -121,7 +121,7 @@ class _Datasets:
     loaded: dict[str, Dataset | str] = field(default_factory=dict)
 
     def of(self, run: SavedRun) -> Dataset | str:
-        """Return a run's dataset, or why it cannot be had."""
+        """Return a run's dataset, or why it cannot be loaded."""
         if self.given is not None:
             return self.given
         calls = run.part("provenance", "call").get("data")

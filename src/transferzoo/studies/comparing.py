@@ -95,7 +95,7 @@ def compare(
     out : str or Path, optional
         Folder for the study. Each run gets a folder in it, named after the model and the hash of the run's
         settings: a run that it holds already is loaded instead of made again, one that was interrupted
-        goes on from its checkpoint, and several processes may fill the same study at once.
+        continues from its checkpoint, and several processes may fill the same study at once.
     callbacks, save_model, cache, verbose, **options
         As `fit_and_evaluate` takes them, for every model.
     lint : bool, default True
@@ -105,7 +105,7 @@ def compare(
     -------
     Study
         ``print(study)`` shows the table and the verdicts. A run that fails is on record under
-        ``study.failures``, with its reason, and the others go on.
+        ``study.failures``, with its reason, and the others continue.
 
     Raises
     ------
@@ -327,7 +327,7 @@ def _outcome(run: RunPlan, *, waited: bool = False, **given: Any) -> Result | Fa
             return execute(run, **given)
         except Exception as error:
             failure = Failure.of(run.name, error, run.settings, run.out)
-            logger.warning("run '%s' (seed %d) failed, the others go on: %s", run.name, run.seed, failure)
+            logger.warning("run '%s' (seed %d) failed, the others continue: %s", run.name, run.seed, failure)
             logger.debug("where it failed", exc_info=True)
             return failure
 

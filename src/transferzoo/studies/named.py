@@ -167,7 +167,7 @@ def article(
         Of step 5 on.
     weights : str, Path or None, default "imagenet"
     out : str or Path, optional
-        Folder for the runs; the same call goes on from there.
+        Folder for the runs; the same call continues from there.
     n_jobs, save_model, verbose
         As `compare` takes them; models are not saved by default.
 

@@ -112,7 +112,7 @@ def rank(
     UnknownNameError, UnknownOptionError, InvalidInputError
         For a bad call; before anything slow starts.
     WeightsError, DownloadError
-        If weights cannot be had; the message says how to place them by hand.
+        If weights cannot be downloaded; the message says how to place them by hand.
 
     References
     ----------

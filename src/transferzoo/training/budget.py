@@ -182,7 +182,7 @@ def time_phase(
     Parameters
     ----------
     learner : keras.Model
-        Compiled. It is to be compiled anew, as its optimizer has moved.
+        Compiled. It is to be compiled again, as its optimizer has moved.
     model : keras.Model
         The user's, which shares its weights.
     batches : Batches

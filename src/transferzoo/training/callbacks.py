@@ -1,4 +1,4 @@
-"""What watches a phase: its record, the best weights, and the checkpoint that lets it go on."""
+"""What watches a phase: its record, the best weights, and the checkpoint that lets it continue."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ class CheckpointCallback(keras.callbacks.Callback):
         if self._checkpoints.interrupted:
             said = (
                 f"Interrupted. All up to {state.where()} is saved in '{self._checkpoints.folder}'; "
-                "the same call goes on from there."
+                "the same call continues from there."
             )
             if self._checkpoints.interrupted != signal.SIGINT:
                 # SystemExit shows no message of its own beside a code
@@ -329,6 +329,7 @@ def _set(variable: Any, value: np.ndarray) -> None:
 
 def _unfit(why: str) -> RecordError:
     return RecordError(
-        f"The checkpoint does not fit the model: it has {why}. Delete it, and the run begins anew.",
+        f"The checkpoint does not fit the model: it has {why}. Delete it, and the run starts from the "
+        "beginning.",
         argument="out",
     )

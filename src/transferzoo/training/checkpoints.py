@@ -1,4 +1,4 @@
-"""All that a run needs to go on exactly, in one file that is never half there."""
+"""All that a run needs to continue exactly, in one file that is never half there."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ class Checkpoints:
             # what is trained is worth more than the checkpoint; the last one stays
             if not self._failed:
                 logger.warning(
-                    "a checkpoint could not be written in '%s' (%s); training goes on without",
+                    "a checkpoint could not be written in '%s' (%s); training continues without",
                     self.folder,
                     error.strerror or error,
                 )
@@ -256,7 +256,7 @@ def _read(path: Path, *, with_arrays: bool) -> tuple[dict[str, Any], dict[str, n
 def _unreadable(path: Path, reason: str) -> RecordError:
     return RecordError(
         f"'{path}' cannot be read as a checkpoint: {' '.join(reason.split())[:200]}. "
-        "Delete it, and the run begins anew.",
+        "Delete it, and the run starts from the beginning.",
         argument="out",
         value=str(path.parent),
     )

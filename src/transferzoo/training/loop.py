@@ -112,7 +112,7 @@ def train(
     store : FeatureStore, optional
         Where features of a frozen backbone are kept; they stay in memory without one.
     checkpoints : Checkpoints, optional
-        Where to save, and to go on from.
+        Where to save, and to continue from.
     first_rate : float, optional
         What the first phase's rate begins at, in place of its own.
     budget : Budget, optional
@@ -138,7 +138,7 @@ def train(
         ):
             raise RecordError(
                 f"The checkpoint does not fit the recipe: it is at {start.where()}, and there are "
-                f"{len(plans)} phases. Delete it, and the run begins anew.",
+                f"{len(plans)} phases. Delete it, and the run starts from the beginning.",
                 argument="out",
             )
         logger.info("going on from %s", start.where())
@@ -402,12 +402,7 @@ class _Run:
                 step, seen.part, seen.x_train, first_epoch=epoch, first_batch=batch, as_float=as_float
             )
             validation = validation_batches(
-                step,
-                seen.part,
-                seen.x_validation,
-                faults=self.recipe.faults,
-                first_epoch=epoch,
-                as_float=as_float,
+                step, seen.part, seen.x_validation, first_epoch=epoch, as_float=as_float
             )
             network.fit(
                 batches,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
@@ -34,6 +33,8 @@ class PhasePlan:
     seed: tuple[int, ...]
     class_weight: tuple[float, ...] | None = None
     balanced: bool = False
+    augmented_validation: bool = False
+    repeated_validation: bool = False
 
     @property
     def batch_norm_momentum(self) -> float | None:
@@ -59,6 +60,8 @@ def plan(model: keras.Model, data: Dataset, recipe: Recipe, *, seed: int) -> lis
                 seed=(seed, number),
                 class_weight=None if weights is None else tuple(weights.tolist()),
                 balanced=recipe.sampling == "balanced",
+                augmented_validation="augmented_validation" in recipe.faults,
+                repeated_validation="repeated_validation" in recipe.faults,
             )
         )
     return plans
@@ -139,11 +142,10 @@ def validation_batches(
     data: Dataset,
     x_validation: np.ndarray,
     *,
-    faults: Sequence[str] = (),
     first_epoch: int = 0,
     as_float: bool = False,
 ) -> Batches:
-    """Return an epoch's validation batches: each image once and as it is, but for the recipe's faults."""
+    """Return an epoch's validation batches: each image once and as it is, unless the plan says otherwise."""
     phase = step.phase
     augmentation = phase.augmentation and phase.augmentation.for_flip_safe(data.flip_safe)
     repeated = math.ceil(len(x_validation) * REPEATED_VALIDATION / phase.batch_size)
@@ -152,9 +154,9 @@ def validation_batches(
         data.y_validation,
         batch_size=phase.batch_size,
         num_classes=data.num_classes,
-        augmentation=augmentation if "augmented_validation" in faults else None,
+        augmentation=augmentation if step.augmented_validation else None,
         seed=(*step.seed, 1),
-        steps=repeated if "repeated_validation" in faults else None,
+        steps=repeated if step.repeated_validation else None,
         first_epoch=first_epoch,
         as_float=as_float,
     )

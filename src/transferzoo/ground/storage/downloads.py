@@ -109,7 +109,7 @@ class _Fetcher:
     Parameters
     ----------
     part : Path
-        The file to write to, and to go on with.
+        The file to write to, and to continue from.
     resumable : bool
         Whether what is in `part` may be kept; only a hash at the end can tell that it fits.
     task : Task

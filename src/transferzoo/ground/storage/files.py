@@ -87,10 +87,10 @@ def file_hash(path: Path, algorithm: str = "sha256") -> str:
 def output_failed(folder: Path, error: OSError) -> OutputError:
     """Return the error for output that could not be written, with what to do."""
     reason = error.strerror or str(error)
-    how = "Make room" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "Correct that"
+    how = "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "Correct that"
     return OutputError(
-        f"'{folder}' could not be written in: {reason}. {how}, and make the same call again: it goes on from "
-        "its last checkpoint.",
+        f"'{folder}' could not be written in: {reason}. {how}, and make the same call again: it continues "
+        "from its last checkpoint.",
         argument="out",
         value=str(folder),
     )
