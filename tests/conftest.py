@@ -6,6 +6,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["MPLBACKEND"] = "Agg"
 
+import contextlib
 import http.server
 import logging
 import shutil
@@ -103,11 +104,22 @@ def make_tiny(input_shape=(32, 32, 3)):
     return keras.Model(images, x)
 
 
+@contextlib.contextmanager
+def tiny_registered():
+    """Register the backbone `tiny` while the block lasts: for fixtures that live longer than a test."""
+    records = dict(BACKBONES._records)
+    options = {"minimum_size": 8, "default_size": 32, "feature_channels": 16}
+    tz.register_backbone("tiny", make_tiny, replace=True, **options)
+    yield "tiny"
+    BACKBONES._records.clear()
+    BACKBONES._records.update(records)
+
+
 @pytest.fixture
 def tiny():
     """The name of a small registered backbone: 32×32 images to 7×7×16 features."""
-    tz.register_backbone("tiny", make_tiny, minimum_size=8, default_size=32, feature_channels=16)
-    return "tiny"
+    with tiny_registered() as name:
+        yield name
 
 
 @pytest.fixture
@@ -121,14 +133,46 @@ def tiny_weights(tmp_path):
     return path
 
 
+QUICK = tz.Recipe(
+    name="quick",
+    description="one short phase",
+    phases=(tz.Phase(name="all", epochs=1, learning_rate=0.01),),
+)
+
+
 @pytest.fixture
 def quick():
     """A recipe of one short phase for any weights."""
-    return tz.Recipe(
-        name="quick",
-        description="one short phase",
-        phases=(tz.Phase(name="all", epochs=1, learning_rate=0.01),),
-    )
+    return QUICK
+
+
+@pytest.fixture(scope="session")
+def short_runs(tmp_path_factory, tiny_digits):
+    """Saved runs of `tiny` with `quick`, each trained once; they are for copying and not to be changed."""
+    made = {}
+
+    def get(**options):
+        key = repr(sorted(options.items()))
+        if key not in made:
+            out = tmp_path_factory.mktemp("short") / "run"
+            given = {"recipe": QUICK, "weights": None, "verbose": False, "lint": False, **options}
+            with tiny_registered():
+                tz.fit_and_evaluate("tiny", tiny_digits, out=out, **given)
+            made[key] = out
+        return made[key]
+
+    return get
+
+
+@pytest.fixture
+def saved_run(tiny, short_runs):
+    """A function that puts a finished run into a folder and returns the folder; it trains at most once."""
+
+    def put(folder, **options):
+        shutil.copytree(short_runs(**options), folder)
+        return folder
+
+    return put
 
 
 class _Answer(http.server.BaseHTTPRequestHandler):

@@ -264,7 +264,7 @@ FREE = {
         "parameters",
         "reduction",
     ),
-    *("split", "store", "strengths", "table", "test_index", "train"),
+    *("split", "store", "c_values", "table", "test_index", "train"),
 }
 # what is checked by hand below, or is no call: errors, records that only the library makes, and looking up
 ELSEWHERE = {

@@ -165,8 +165,8 @@ UNUSED = {
         *("epochs", "learning_rate", "batch_norm", "momentum", "nesterov", "weight_decay", "layer_decay"),
         *("schedule", "warmup", "plateau", "clip_norm", "batch_size", "label_smoothing", "augmentation"),
     },
-    "adamw": {"momentum", "nesterov", "strengths"},
-    "sgd": {"strengths"},
+    "adamw": {"momentum", "nesterov", "c_values"},
+    "sgd": {"c_values"},
 }
 ALWAYS_SHOWN = {"optimizer"}
 SHOWN_IF_TRAINED = {"epochs", "learning_rate", "batch_size", "batch_norm", "label_smoothing", "augmentation"}

@@ -62,10 +62,10 @@ class Steps(Progress, Task):
 )
 def test_a_model_is_cut_after_its_heads_pooling_where_it_begins_with_one(tiny, images, head, shape):
     model = tz.build(tiny, 10, weights=None, head=head, seed=0)
-    extractor, learner = split_at_features(model)
+    extractor, head_model = split_at_features(model)
     assert extractor.output_shape == (None, *shape)
     np.testing.assert_allclose(
-        predict(learner, predict(extractor, images)), predict(model, images), rtol=1e-5, atol=1e-6
+        predict(head_model, predict(extractor, images)), predict(model, images), rtol=1e-5, atol=1e-6
     )
 
 

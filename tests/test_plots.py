@@ -136,7 +136,7 @@ class TestHistory:
 
     def test_a_solved_head_is_a_line_across_and_no_epoch(self):
         solved = {name: [values[0], *values] for name, values in HISTORY.items()}
-        solved |= {"phase": ["probe", *HISTORY["phase"]], "strength": [0.01, *[math.nan] * 4]}
+        solved |= {"phase": ["probe", *HISTORY["phase"]], "C": [0.01, *[math.nan] * 4]}
         for panel, name in zip(plots.history(solved), ("loss", "accuracy"), strict=True):
             assert panel.lines[0].get_ydata().tolist() == HISTORY[name]
             assert panel.lines[0].get_xdata().tolist() == [1, 2, 3, 4]
@@ -146,7 +146,7 @@ class TestHistory:
 
     def test_a_solved_head_alone_is_two_bars(self):
         solved = {"loss": [0.1], "accuracy": [1.0], "val_loss": [0.6], "val_accuracy": [0.8]}
-        solved |= {"phase": ["probe"], "strength": [0.1]}
+        solved |= {"phase": ["probe"], "C": [0.1]}
         loss, accuracy = plots.history(solved)
         assert [bar.get_height() for bar in loss.patches] == [0.1, 0.6]
         assert [bar.get_height() for bar in accuracy.patches] == [1.0, 0.8]

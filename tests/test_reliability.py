@@ -17,7 +17,9 @@ import numpy as np
 import pytest
 
 import transferzoo as tz
+from conftest import QUICK, tiny_registered
 from transferzoo.errors import InvalidInputError, OutputError, OutputExistsError, RecordError
+from transferzoo.ground.environment import environment
 from transferzoo.ground.storage.files import check_writable, written_beside
 from transferzoo.ground.storage.locking import folder_held
 from transferzoo.results.folder import sealed
@@ -37,8 +39,8 @@ def fit(tiny, tiny_digits, quick):
 
 
 @pytest.fixture
-def saved(fit, tmp_path):
-    return fit(tmp_path / "study" / "run").folder
+def saved(saved_run, tmp_path):
+    return saved_run(tmp_path / "study" / "run")
 
 
 def names(folder):
@@ -175,11 +177,11 @@ def test_a_process_that_makes_this_very_run_is_waited_for(holder, tmp_path, capl
     assert not (tmp_path / "run").exists()
 
 
-def test_two_processes_with_other_seeds_do_not_overwrite_each_other(fit, tmp_path):
-    first = fit(tmp_path / "run")
+def test_two_processes_with_other_seeds_do_not_overwrite_each_other(fit, saved):
+    first = tz.Result.load(saved)
     with pytest.raises(OutputExistsError, match=r"seed \(0 there, 1 here\)"):
-        fit(tmp_path / "run", seed=1)
-    assert np.array_equal(tz.Result.load(tmp_path / "run").y_prob, first.y_prob)
+        fit(saved, seed=1)
+    assert np.array_equal(tz.Result.load(saved).y_prob, first.y_prob)
 
 
 # --- disks
@@ -300,8 +302,8 @@ def test_a_damaged_run_says_how_to_make_it_again_and_that_works(fit, saved):
     assert names(fit(saved).folder) == SAVED
 
 
-def test_a_damaged_run_does_not_hide_the_others_of_a_study(fit, saved, caplog):
-    fit(saved.parent / "other", seed=1)
+def test_a_damaged_run_does_not_hide_the_others_of_a_study(saved_run, saved, caplog):
+    saved_run(saved.parent / "other", seed=1)
     (saved / "predictions.npz").write_bytes(b"")
     study = tz.Study.load(saved.parent)
     assert [result.seed for result in study.results] == [1]
@@ -331,6 +333,35 @@ def test_values_of_the_wrong_type_are_refused_even_where_the_digest_fits(saved, 
         tz.Result.load(saved)
 
 
+@pytest.fixture(scope="module")
+def first_checkpoint(tiny_digits, tmp_path_factory):
+    """The settings and the state of a run's first checkpoint."""
+
+    class Stop(Exception):
+        pass
+
+    kept = []
+
+    def keep_and_stop(self, state):
+        kept.append((self.settings, dict(vars(state))))
+        raise Stop
+
+    with tiny_registered() as tiny, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoints, "save", keep_and_stop)
+        with pytest.raises(Stop):
+            tz.fit_and_evaluate(
+                tiny,
+                tiny_digits,
+                recipe=QUICK,
+                weights=None,
+                epochs=2,
+                verbose=False,
+                lint=False,
+                out=tmp_path_factory.mktemp("checkpoint") / "run",
+            )
+    return kept[0]
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -346,20 +377,10 @@ def test_values_of_the_wrong_type_are_refused_even_where_the_digest_fits(saved, 
         {"arrays": {"model_1": np.zeros(3)}},
     ],
 )
-def test_a_checkpoint_that_does_not_fit_is_refused(fit, tmp_path, monkeypatch, changes):
-    class Stop(Exception):
-        pass
-
-    save = Checkpoints.save
-
-    def save_and_stop(self, state):
-        save(self, TrainingState(**{**vars(state), **changes}))
-        raise Stop
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Checkpoints, "save", save_and_stop)
-        with pytest.raises(Stop):
-            fit(tmp_path / "run", epochs=2)
+def test_a_checkpoint_that_does_not_fit_is_refused(fit, first_checkpoint, tmp_path, changes):
+    settings, state = first_checkpoint
+    (tmp_path / "run").mkdir()
+    Checkpoints(tmp_path / "run", settings, environment()).save(TrainingState(**{**state, **changes}))
     with pytest.raises(RecordError, match="Delete it, and the run starts from the beginning"):
         fit(tmp_path / "run", epochs=2)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import transferzoo as tz
+from conftest import QUICK, tiny_registered
 from transferzoo.errors import (
     DivergedError,
     InvalidInputError,
@@ -46,9 +47,11 @@ def contents(folder):
 # --- what comes back
 
 
-@pytest.fixture
-def result(run):
-    return run()
+@pytest.fixture(scope="module")
+def result(tiny_digits):
+    """One run, as `fit_and_evaluate` returned it, for tests that only look at it."""
+    with tiny_registered() as tiny:
+        return tz.fit_and_evaluate(tiny, tiny_digits, weights=None, recipe=QUICK)
 
 
 def test_a_run_returns_metrics_on_the_test_images(result, tiny_digits):
@@ -205,8 +208,8 @@ def test_every_option_of_build_can_be_passed():
 # --- the output folder
 
 
-def test_a_run_is_saved_whole(run, tmp_path):
-    run(out=tmp_path / "run")
+def test_a_run_is_saved_whole(saved_run, tmp_path):
+    saved_run(tmp_path / "run")
     assert contents(tmp_path / "run") == ["history.csv", "model.keras", "predictions.npz", "run.json"]
 
 
@@ -224,15 +227,14 @@ def test_a_saved_run_comes_back_as_it_was(run, tmp_path):
     assert np.array_equal(read.y_true, made.y_true)
 
 
-def test_a_saved_runs_model_predicts_the_same(run, tmp_path, tiny_digits):
-    made = run(out=tmp_path / "run")
+def test_a_saved_runs_model_predicts_the_same(saved_run, tmp_path, tiny_digits):
+    made = tz.Result.load(saved_run(tmp_path / "run"))
     again = tz.Result.load(tmp_path / "run").model.predict(tiny_digits.x_test, verbose=0)
     assert np.allclose(again, made.y_prob, atol=1e-6)
 
 
-def test_the_same_run_is_loaded_and_not_made_again(run, tmp_path, monkeypatch):
-    made = run(out=tmp_path / "run")
-    monkeypatch.setattr("transferzoo.fitting.train", lambda *args, **kwargs: pytest.fail("trained again"))
+def test_the_same_run_is_loaded_and_not_made_again(run, saved_run, tmp_path, watched):
+    made = tz.Result.load(saved_run(tmp_path / "run"))
     assert np.array_equal(run(out=tmp_path / "run").y_prob, made.y_prob)
 
 
@@ -240,14 +242,16 @@ def test_the_same_run_is_loaded_and_not_made_again(run, tmp_path, monkeypatch):
     ("options", "difference"),
     [({"seed": 1}, "seed"), ({"head": "mlp"}, "head"), ({"learning_rate": 0.5}, r"recipe\.phases")],
 )
-def test_another_run_in_the_folder_is_refused_with_the_difference(run, tmp_path, options, difference):
-    run(out=tmp_path / "run")
+def test_another_run_in_the_folder_is_refused_with_the_difference(
+    run, saved_run, watched, tmp_path, options, difference
+):
+    saved_run(tmp_path / "run")
     with pytest.raises(OutputExistsError, match=difference):
         run(out=tmp_path / "run", **options)
 
 
-def test_another_dataset_in_the_folder_is_refused(run, tmp_path, tiny_digits):
-    run(out=tmp_path / "run")
+def test_another_dataset_in_the_folder_is_refused(run, saved_run, watched, tmp_path, tiny_digits):
+    saved_run(tmp_path / "run")
     with pytest.raises(OutputExistsError, match="data"):
         run(out=tmp_path / "run", data=tiny_digits.subset(train=50))
 

@@ -255,7 +255,7 @@ def test_the_figures_are_those_of_the_head_as_it_stands():
         probabilities /= probabilities.sum(axis=1, keepdims=True)
         assert figures[f"{prefix}accuracy"] == pytest.approx((probabilities.argmax(axis=1) == y).mean())
         assert figures[f"{prefix}loss"] == pytest.approx(log_loss(y, probabilities), rel=1e-4)
-    assert set(figures) == {"loss", "accuracy", "val_loss", "val_accuracy", "strength", "seconds"}
+    assert set(figures) == {"loss", "accuracy", "val_loss", "val_accuracy", "C", "seconds"}
     assert figures["seconds"] > 0
 
 
@@ -287,13 +287,13 @@ def by_strength():
 def test_validation_accuracy_chooses_the_strength(by_strength, wanted):
     training, unlabelled, predictions = by_strength
     figures = solve_head(classifier(), training, (unlabelled, predictions[wanted]), STRENGTHS)
-    assert figures["strength"] == STRENGTHS[wanted]
+    assert figures["C"] == STRENGTHS[wanted]
     assert figures["val_accuracy"] > 0.99
 
 
 def test_of_equals_the_stronger_penalty_is_chosen():
     x, y = blobs(200, spread=0.01)
-    assert solve_head(classifier(), (x, y), (x, y), [1.0, 0.01, 0.1])["strength"] == 0.01
+    assert solve_head(classifier(), (x, y), (x, y), [1.0, 0.01, 0.1])["C"] == 0.01
 
 
 def test_strengths_are_tried_from_the_strongest_penalty_on(spoken):
@@ -313,7 +313,7 @@ def test_two_in_a_row_that_are_no_better_end_the_search(by_strength, spoken):
     assert max(accuracies) == accuracies[0]
     assert losses[0] < losses[1] < losses[2]
     assert NO_BETTER == 2
-    assert (figures["strength"], tried(spoken)) == (STRENGTHS[0], STRENGTHS[:3])
+    assert (figures["C"], tried(spoken)) == (STRENGTHS[0], STRENGTHS[:3])
 
 
 def figures_by_strength(training, validation):
@@ -338,16 +338,16 @@ def test_few_validation_images_leave_the_choice_to_the_training_images(spoken):
     # labels that a weak penalty would follow
     nonsense = (y[:20] + 1) % 4
     figures = solve_head(classifier(), (x, y), (x[:20], nonsense), STRENGTHS)
-    assert tried(spoken) == [figures["strength"]]
+    assert tried(spoken) == [figures["C"]]
     again = solve_head(classifier(), (x, y), (x[:20], y[:20]), STRENGTHS)
-    assert again["strength"] == figures["strength"]
+    assert again["C"] == figures["C"]
     assert again["val_accuracy"] > 0.5
 
 
 def test_one_image_of_each_class_is_enough(spoken):
     x, _ = blobs(4, spread=0.01)
     figures = solve_head(classifier(), (x, np.arange(4)), (x, np.arange(4)), STRENGTHS)
-    assert figures["strength"] == STRENGTHS[len(STRENGTHS) // 2]
+    assert figures["C"] == STRENGTHS[len(STRENGTHS) // 2]
 
 
 def test_one_that_is_no_better_does_not_end_the_search(by_strength, spoken):
@@ -358,7 +358,7 @@ def test_one_that_is_no_better_does_not_end_the_search(by_strength, spoken):
     accuracies = [(each == labels).mean() for each in predictions]
     assert accuracies[1] < accuracies[0] < accuracies[2]
     figures = solve_head(classifier(), training, (unlabelled, labels), STRENGTHS)
-    assert (figures["strength"], tried(spoken)[:3]) == (STRENGTHS[2], STRENGTHS[:3])
+    assert (figures["C"], tried(spoken)[:3]) == (STRENGTHS[2], STRENGTHS[:3])
 
 
 @pytest.mark.parametrize("use_bias", [True, False])
@@ -480,11 +480,13 @@ def test_a_pooling_after_dropout_is_solved_on_pooled_features(layer, by_hand):
 @pytest.mark.parametrize("head", LINEAR, ids=title)
 def test_every_linear_head_is_solved_to_what_its_figures_say(tiny, tiny_digits, head):
     model = tz.build(tiny, 10, weights=None, head=head, seed=0)
-    extractor, learner = split_at_features(model)
+    extractor, head_model = split_at_features(model)
     x, x_validation = (
         answer(extractor, x.astype("float32")) for x in (tiny_digits.x_train, tiny_digits.x_validation)
     )
-    figures = solve_head(learner, (x, tiny_digits.y_train), (x_validation, tiny_digits.y_validation), [0.1])
+    figures = solve_head(
+        head_model, (x, tiny_digits.y_train), (x_validation, tiny_digits.y_validation), [0.1]
+    )
     predicted = answer(model, tiny_digits.x_validation.astype("float32")).argmax(axis=1)
     assert figures["val_accuracy"] == pytest.approx((predicted == tiny_digits.y_validation).mean())
     assert figures["accuracy"] > 0.3
@@ -534,7 +536,7 @@ def test_entering_and_leaving_leave_what_a_head_computes(head_and_features):
     standardised = StandardisedHead(head, x)
     before = answer(head, x)
     standardised.enter()
-    assert np.allclose(answer(standardised.learner, x), before, atol=1e-4)
+    assert np.allclose(answer(standardised.head_model, x), before, atol=1e-4)
     assert abs(answer(head, x) - before).max() > 1e-2
     standardised.leave()
     assert np.allclose(answer(head, x), before, atol=1e-4)
@@ -562,7 +564,7 @@ def test_training_is_that_of_a_head_on_features_standardised_by_hand(name):
     standardised.enter()
     twin.set_weights(head.get_weights())
     before = answer(twin, by_hand)
-    in_full_batches(standardised.learner, x, y)
+    in_full_batches(standardised.head_model, x, y)
     in_full_batches(twin, by_hand, y)
     standardised.leave()
     assert np.allclose(answer(head, x), answer(twin, by_hand), atol=1e-3)
@@ -588,7 +590,7 @@ def test_a_head_that_does_not_begin_with_a_dense_layer_learns_on_features_as_the
     before = head.get_weights()
     standardised = StandardisedHead(head, uneven_features(head))
     standardised.enter()
-    assert standardised.learner is head
+    assert standardised.head_model is head
     assert all(map(np.array_equal, before, head.get_weights()))
     standardised.leave()
     assert all(map(np.array_equal, before, head.get_weights()))
@@ -605,7 +607,7 @@ def test_a_head_that_features_reach_by_another_way_too_learns_on_them_as_they_ar
     before = head.get_weights()
     standardised = StandardisedHead(head, uneven_features(head))
     standardised.enter()
-    assert standardised.learner is head
+    assert standardised.head_model is head
     standardised.leave()
     assert all(map(np.array_equal, before, head.get_weights()))
 
@@ -615,7 +617,7 @@ def test_among_many_classes_a_function_before_the_dense_layer_is_noticed_too(tin
     head = built_head(tiny, unit_length_by_function, num_classes=2000)
     standardised = StandardisedHead(head, uneven_features(head) / 10 + 1)
     standardised.enter()
-    assert standardised.learner is head
+    assert standardised.head_model is head
 
 
 def test_a_constant_channel_does_no_harm_to_a_head_in_training():

@@ -408,9 +408,9 @@ def pooled_with_its_axes(features, num_classes):
 )
 def test_features_and_the_head_on_them_make_the_whole_model(tiny, tiny_digits, head):
     model = built(tiny, head=head)
-    extractor, learner = split_at_features(model)
+    extractor, head_model = split_at_features(model)
     x = tiny_digits.x_test[:8].astype("float32")
-    whole, parts = (keras.ops.convert_to_numpy(y) for y in (model(x), learner(extractor(x))))
+    whole, parts = (keras.ops.convert_to_numpy(y) for y in (model(x), head_model(extractor(x))))
     assert np.allclose(whole, parts, rtol=0, atol=1e-6)
 
 
@@ -421,8 +421,8 @@ def test_features_are_pooled_where_the_head_begins_with_pooling(tiny):
 
 def test_the_head_on_features_shares_the_models_weights(tiny):
     model = built(tiny)
-    _, learner = split_at_features(model)
-    assert [id(w) for w in learner.weights] == [id(w) for w in head_of(model).weights]
+    _, head_model = split_at_features(model)
+    assert [id(w) for w in head_model.weights] == [id(w) for w in head_of(model).weights]
 
 
 # --- predictions

@@ -25,7 +25,7 @@ def there_and_back(*phases):
     [
         Phase(**TRAINED),
         Phase(**SOLVED),
-        Phase(**SOLVED, strengths=(0.5, 2.0), max_images=7),
+        Phase(**SOLVED, c_values=(0.5, 2.0), max_images=7),
         Phase(**TRAINED, plateau=Plateau(monitor="loss", factor=0.3, patience=9, minimum=0.01)),
         Phase(
             name="all",
@@ -54,8 +54,8 @@ def test_a_phase_comes_back_from_json_as_it_was(phase):
 
 
 def test_strengths_given_as_a_list_are_a_tuple_afterwards():
-    phase = Phase(**SOLVED, strengths=[0.5, 2.0])
-    assert phase.strengths == (0.5, 2.0)
+    phase = Phase(**SOLVED, c_values=[0.5, 2.0])
+    assert phase.c_values == (0.5, 2.0)
     assert there_and_back(phase) == (phase,)
 
 
@@ -96,7 +96,7 @@ def test_a_phase_is_for_its_weights_and_its_heads(when, heads, pretrained, linea
 
 
 def test_the_usual_strengths_go_from_the_strongest_penalty_to_the_weakest():
-    assert Phase(**SOLVED).strengths == STRENGTHS == tuple(sorted(STRENGTHS))
+    assert Phase(**SOLVED).c_values == STRENGTHS == tuple(sorted(STRENGTHS))
     assert len(set(STRENGTHS)) == len(STRENGTHS)
 
 
@@ -106,12 +106,12 @@ def test_the_usual_strengths_go_from_the_strongest_penalty_to_the_weakest():
         ({"learning_rate": 0.1}, r"learning_rate must be left out where the optimizer is 'lbfgs'\. Got 0\.1"),
         ({"augmentation": LIGHT}, "augmentation must be left out where the optimizer is 'lbfgs'"),
         ({"trainable": "all"}, r"trainable must be 'none' where the optimizer is 'lbfgs'\. Got 'all'"),
-        ({"strengths": ()}, "strengths must be one or more numbers above 0"),
-        ({"strengths": (0.1, 0)}, "strengths must be numbers above 0. Got 0"),
-        ({"strengths": (0.1, float("inf"))}, "strengths must be numbers above 0. Got inf"),
-        ({"strengths": (0.1, "1")}, "strengths must be numbers above 0. Got '1'"),
-        ({"strengths": 0.1}, r"strengths must be one or more numbers above 0\. Got 0\.1"),
-        ({"strengths": "0.1"}, r"strengths must be one or more numbers above 0\. Got '0\.1'"),
+        ({"c_values": ()}, "c_values must be one or more numbers above 0"),
+        ({"c_values": (0.1, 0)}, "c_values must be numbers above 0. Got 0"),
+        ({"c_values": (0.1, float("inf"))}, "c_values must be numbers above 0. Got inf"),
+        ({"c_values": (0.1, "1")}, "c_values must be numbers above 0. Got '1'"),
+        ({"c_values": 0.1}, r"c_values must be one or more numbers above 0\. Got 0\.1"),
+        ({"c_values": "0.1"}, r"c_values must be one or more numbers above 0\. Got '0\.1'"),
     ],
 )
 def test_a_solved_phase_that_cannot_be_is_refused(changes, message):

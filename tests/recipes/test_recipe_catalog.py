@@ -76,7 +76,7 @@ def test_a_linear_probe_is_one_keras_model_from_pixels_to_the_regressions_probab
     # some of the few channels never fire on digits
     floor = max(np.median(deviation[deviation > 1e-6 * deviation.max()]), deviation.max() / 10)
     deviation = np.maximum(deviation, floor)
-    (strength,) = result.history["strength"]
+    (strength,) = result.history["C"]
     regression = LogisticRegression(C=strength, max_iter=10_000, tol=1e-8)
     regression.fit((x - mean) / deviation, tiny_digits.y_train)
     expected = regression.predict_proba((x_test - mean) / deviation)
@@ -96,7 +96,7 @@ def features_of(model):
 def test_a_linear_probe_has_one_row_with_the_strength_that_was_chosen(run):
     history = run("linear_probe").history
     assert history["phase"] == ["linear_probe"]
-    assert history["strength"][0] in tz.recipe_info("linear_probe").phases[0].strengths
+    assert history["C"][0] in tz.recipe_info("linear_probe").phases[0].c_values
     assert 0 <= history["val_accuracy"][0] <= 1
 
 
@@ -207,12 +207,12 @@ def test_a_worse_epoch_than_the_head_before_it_is_not_returned(run, tiny_digits,
 def test_an_epoch_that_is_better_by_more_than_a_standard_error_is_returned(run, tiny_digits, monkeypatch):
     from transferzoo.training import loop as training
 
-    def spoilt(learner, *rest):
-        strengths = tz.recipe_info("default").phases[0].strengths
-        return {**solve(learner, *rest), "strength": strengths[0], **forget(learner)}
+    def spoilt(head_model, *rest):
+        c_values = tz.recipe_info("default").phases[0].c_values
+        return {**solve(head_model, *rest), "C": c_values[0], **forget(head_model)}
 
-    def forget(learner):
-        dense = next(layer for layer in learner.layers if layer.weights)
+    def forget(head_model):
+        dense = next(layer for layer in head_model.layers if layer.weights)
         dense.set_weights([0 * value for value in dense.get_weights()])
         return {"val_accuracy": 0.1}
 

@@ -73,7 +73,7 @@ def test_the_probe_is_the_logistic_regression_of_scikit_learn(tiny, tiny_digits,
         # no channel counts as moving less than the median one, or a tenth of the one that moves most
         moving = deviation[deviation > 1e-6 * deviation.max()]
         deviation = np.maximum(deviation, max(np.median(moving), deviation.max() / 10))
-        witness = LogisticRegression(C=row.strength, max_iter=2000)
+        witness = LogisticRegression(C=row.C, max_iter=2000)
         witness.fit((features[0] - mean) / deviation, tiny_digits.y_train)
         predicted = witness.predict((features[1] - mean) / deviation)
         assert ((predicted == tiny_digits.y_validation) == row.correct).mean() > 0.97
@@ -96,7 +96,7 @@ def test_validation_labels_choose_neither_the_penalty_nor_logme(tiny, tiny_digit
         sized(tiny), dataclasses.replace(tiny_digits, y_validation=shuffled), weights=None, cache=False
     )
     for row in ranking.rows:
-        assert other[row.model].strength == row.strength
+        assert other[row.model].C == row.C
         assert other[row.model].logme == row.logme
     assert max(row.accuracy for row in other.rows) < ranking.rows[0].accuracy
 

@@ -250,7 +250,7 @@ def _settings(run: Run) -> dict[str, str]:
     settings |= {name: str(recipe[name]) for name in ("name", "keep", "patience", "faults")}
     settings["recipe"] = settings.pop("name")
     main = recipe["phases"][-1]
-    own_code = ("epochs", "name", "heads", "when", "strengths")
+    own_code = ("epochs", "name", "heads", "when", "c_values")
     own = {name: _short(value) for name, value in main.items() if name not in own_code}
     settings |= {f"the phase's {name}" if name in settings else name: value for name, value in own.items()}
     return settings

@@ -46,7 +46,7 @@ CODES: dict[str, tuple[str, str]] = {
     "TZ308": ("unsettled-statistics", "BatchNorm's moving statistics have too few steps"),
     "TZ309": ("lone-image", "the last batch is a single image, and BatchNorm learns from it"),
     "TZ310": ("random-backbone", "random weights that never learn, or with a BatchNorm that never does"),
-    "TZ311": ("few-validation-images", "few validation images choose epochs, rates or strengths"),
+    "TZ311": ("few-validation-images", "few validation images choose epochs, rates or penalties"),
     "TZ401": ("unequal-heads", "the models compared have different heads"),
     "TZ402": ("unequal-epochs", "the models compared train for different numbers of epochs"),
     "TZ403": ("unequal-settings", "the models compared are trained with different settings"),

@@ -239,7 +239,7 @@ def _selection_findings(run: Any, main: Stretch) -> Iterator[Finding]:
         images = min(images, max(run.data.num_classes, main.images // 5))
     chooses = []
     if phase.optimizer == "lbfgs":
-        chooses.append(f"between {len(phase.strengths)} strengths")
+        chooses.append(f"between {len(phase.c_values)} penalties")
     elif recipe.keep == "best":
         chooses.append(f"the best of {phase.epochs} epochs")
     if phase.optimizer != "lbfgs" and recipe.patience is not None:

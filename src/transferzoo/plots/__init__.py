@@ -2,12 +2,16 @@
 
 from transferzoo.ground.metrics import is_fraction, less_is_better, readable
 from transferzoo.plots.axes import BLUE, GREY, VERMILLION
-from transferzoo.plots.curves import history, learning_rates
+from transferzoo.plots.bars import comparison
+from transferzoo.plots.changed_images import flips
+from transferzoo.plots.cost_points import accuracy_against_cost
+from transferzoo.plots.image_grids import image_grid
+from transferzoo.plots.learning_curves import history
 from transferzoo.plots.matrices import confusion_matrix
-from transferzoo.plots.pictures import flips, image_grid, mistakes
+from transferzoo.plots.rates import learning_rates
 from transferzoo.plots.rejection import risk_coverage
 from transferzoo.plots.rungs import ladder
-from transferzoo.plots.scores import accuracy_against_cost, comparison
+from transferzoo.plots.wrong_images import mistakes
 
 __all__ = [
     "BLUE",

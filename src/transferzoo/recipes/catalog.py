@@ -19,7 +19,7 @@ _PROBE_FIRST = Phase(
     trainable="none",
     optimizer="lbfgs",
     max_images=2_000,
-    strengths=(1e-3, 3e-3, 1e-2, 3e-2, 0.1, 1.0),
+    c_values=(1e-3, 3e-3, 1e-2, 3e-2, 0.1, 1.0),
 )
 _HEAD = Phase(
     name="head",

@@ -68,7 +68,7 @@ class Phase:
         carry, 0.99 to 0.999, never settle in a short training.
     optimizer : {"sgd", "adamw", "lbfgs"}, default "sgd"
         ``"lbfgs"`` solves a linear head as an L2-regularised multinomial logistic regression on
-        standardised features (scikit-learn), in one go, for each of `strengths`.
+        standardised features (scikit-learn), in one go, for each of `c_values`.
     momentum, nesterov : float, bool
         For SGD.
     weight_decay : float, default 0
@@ -100,7 +100,7 @@ class Phase:
     least_steps : int, optional
         Where `epochs` have fewer steps than this, epochs are added, up to twice their number: a few hundred
         images make few steps per epoch.
-    strengths : tuple of float
+    c_values : tuple of float
         Inverse strengths C of the penalty (scikit-learn's term) that ``"lbfgs"`` tries; validation
         accuracy chooses.
     """
@@ -127,7 +127,7 @@ class Phase:
     max_images: int | None = None
     steps_per_epoch: int | None = None
     least_steps: int | None = None
-    strengths: tuple[float, ...] = STRENGTHS
+    c_values: tuple[float, ...] = STRENGTHS
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
@@ -148,9 +148,9 @@ class Phase:
             raise invalid("augmentation", "a tz.Augmentation or None", self.augmentation, remedy=remedy)
         if not isinstance(self.plateau, Plateau | None):
             raise invalid("plateau", "a tz.Plateau or None", self.plateau)
-        if not isinstance(self.strengths, list | tuple):
-            raise invalid("strengths", "one or more numbers above 0", self.strengths)
-        object.__setattr__(self, "strengths", tuple(self.strengths))
+        if not isinstance(self.c_values, list | tuple):
+            raise invalid("c_values", "one or more numbers above 0", self.c_values)
+        object.__setattr__(self, "c_values", tuple(self.c_values))
         for argument, choices in (
             ("when", ("always", "pretrained", "scratch")),
             ("heads", ("any", "linear", "other")),
@@ -180,10 +180,10 @@ class Phase:
                 raise invalid(argument, "left out where the optimizer is 'lbfgs'", value)
         if self.trainable != "none":
             raise invalid("trainable", "'none' where the optimizer is 'lbfgs'", self.trainable)
-        if not self.strengths:
-            raise invalid("strengths", "one or more numbers above 0", self.strengths)
-        for strength in self.strengths:
-            _check_number("strengths", strength, "numbers above 0", lambda v: v > 0)
+        if not self.c_values:
+            raise invalid("c_values", "one or more numbers above 0", self.c_values)
+        for c in self.c_values:
+            _check_number("c_values", c, "numbers above 0", lambda v: v > 0)
 
     def for_images(self, images: int) -> Phase:
         """Return the phase with the epochs that so many training images need."""

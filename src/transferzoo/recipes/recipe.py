@@ -328,7 +328,7 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types; `Recipe.from_dict` reads them back."""
         record = {f.name: getattr(self, f.name) for f in fields(self)}
-        record["phases"] = [{**asdict(phase), "strengths": list(phase.strengths)} for phase in self.phases]
+        record["phases"] = [{**asdict(phase), "c_values": list(phase.c_values)} for phase in self.phases]
         record["build"] = {name: dict(options) for name, options in self.build.items()}
         record["epochs"] = dict(self.epochs)
         if isinstance(self.class_weight, Mapping):

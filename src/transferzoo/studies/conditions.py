@@ -82,7 +82,7 @@ def _treatment(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
     rest = {path: value for path, value in table.items() if not path.startswith("recipe.phases")}
     named = {"phases": [phase.get("name") for phase in phases]} if phases else {}
-    alike = {key: value for key, value in main.items() if key not in ("recipe.name", "recipe.strengths")}
+    alike = {key: value for key, value in main.items() if key not in ("recipe.name", "recipe.c_values")}
     seeds = {"seeds": sorted({run.get("seed") for run in runs}, key=str)}
     return {**rest, **epochs, **named, **_flattened(alike), **seeds}
 

@@ -42,7 +42,7 @@ class RankedBackbone:
         by a jackknife.
     accuracy, low, high : float
         Of the linear probe on the validation images, with its 95 % interval; fractions in ``[0, 1]``.
-    strength : float
+    C : float
         Inverse strength C of the probe's penalty, chosen within the training images.
     probability_best : float
         Share of bootstrap samples of the validation images in which it has the best probe.
@@ -68,7 +68,7 @@ class RankedBackbone:
     accuracy: float
     low: float
     high: float
-    strength: float
+    C: float
     probability_best: float
     behind: Difference | None = field(repr=False)
     p_holm: float | None

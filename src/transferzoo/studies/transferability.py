@@ -206,10 +206,10 @@ def _probe(
     held = stratified_indices(y, max(len(np.unique(y)), round(HELD_BACK * len(y))), seed, spare=1)
     kept = np.delete(np.arange(len(y)), held)
     with seeded(seed):
-        learner = keras.Sequential([keras.Input(x.shape[1:]), keras.layers.Dense(classes)])
-    chosen = solve_head(learner, (x[kept], y[kept]), (x[held], y[held]), STRENGTHS)["strength"]
-    solve_head(learner, training, validation, [chosen])
-    kernel, bias = learner.layers[-1].get_weights()
+        head_model = keras.Sequential([keras.Input(x.shape[1:]), keras.layers.Dense(classes)])
+    chosen = solve_head(head_model, (x[kept], y[kept]), (x[held], y[held]), STRENGTHS)["C"]
+    solve_head(head_model, training, validation, [chosen])
+    kernel, bias = head_model.layers[-1].get_weights()
     return (validation[0] @ kernel + bias).argmax(axis=1) == validation[1], chosen
 
 
@@ -251,7 +251,7 @@ def _scores(
         "channels": train.shape[1],
         "logme": score,
         "logme_deviation": deviation,
-        "strength": strength,
+        "C": strength,
         **{f"{part}_seconds": seconds for part, seconds in spent.items()},
     }
     logger.info("%s: probe %.1f %%, LogME %.4f", candidate.model, 100 * correct.mean(), score)

@@ -175,38 +175,38 @@ def choose_epochs(
 
 
 def time_phase(
-    learner: keras.Model, model: keras.Model, batches: Batches, images: np.ndarray, seconds: float
+    network: keras.Model, model: keras.Model, batches: Batches, images: np.ndarray, seconds: float
 ) -> Pace:
     """Time a few steps and predictions; weights and random states are put back.
 
     Parameters
     ----------
-    learner : keras.Model
+    network : keras.Model
         Compiled. It is to be compiled again, as its optimizer has moved.
     model : keras.Model
         The user's, which shares its weights.
     batches : Batches
         Training batches.
     images : ndarray
-        What the learner takes, at least one.
+        What the network takes, at least one.
     seconds : float
         The budget, of which the timed steps may take a small share; there are four at least.
     """
-    variables = unique_variables(model, learner)
+    variables = unique_variables(model, network)
     before = [keras.ops.convert_to_numpy(variable) for variable in variables]
     try:
-        took = [_seconds(lambda: learner.train_on_batch(*batches[0]))]
+        took = [_seconds(lambda: network.train_on_batch(*batches[0]))]
         while len(took) <= TIMED_STEPS or sum(took[1:]) < min(TIMED_SHARE * seconds, TIMED_SECONDS):
             index = len(took) % batches.steps
-            took.append(_seconds(lambda index=index: learner.train_on_batch(*batches[index])))  # type: ignore[misc]
-        validated = _seconds(lambda: learner.test_on_batch(*batches[0]))
+            took.append(_seconds(lambda index=index: network.train_on_batch(*batches[index])))  # type: ignore[misc]
+        validated = _seconds(lambda: network.test_on_batch(*batches[0]))
     finally:
         for variable, value in zip(variables, before, strict=True):
             variable.assign(value)
     step = float(np.mean(took[1:]))
     some = np.take(images, range(min(TIMED_IMAGES, max(PREDICTION_BATCH, len(images)))), axis=0, mode="wrap")
-    first = _seconds(lambda: predict(learner, some))
-    again = _seconds(lambda: predict(learner, some))
+    first = _seconds(lambda: predict(network, some))
+    again = _seconds(lambda: predict(network, some))
     return Pace(
         step=step,
         trace=max(0.0, took[0] - step) + validated,

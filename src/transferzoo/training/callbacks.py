@@ -174,10 +174,10 @@ class CheckpointCallback(keras.callbacks.Callback):
             self._metrics = _listed(state.arrays, "metric")
         recall(self._remembering, state.callbacks, _listed(state.arrays, "best"))
 
-    def bring_back(self, learner: keras.Model) -> None:
+    def bring_back(self, network: keras.Model) -> None:
         """Set weights and memory to the saved ones, where nothing of the phase is left to fit."""
         if self._state is not None:
-            _assign(unique_variables(self._built, learner), self._state.arrays, "model")
+            _assign(unique_variables(self._built, network), self._state.arrays, "model")
             recall(self._remembering, self._state.callbacks, _listed(self._state.arrays, "best"))
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:

@@ -57,10 +57,10 @@ def has_linear_head(head: keras.Model | None) -> bool:
 
 
 def solve_head(
-    learner: keras.Model,
+    head_model: keras.Model,
     training: tuple[np.ndarray, np.ndarray],
     validation: tuple[np.ndarray, np.ndarray],
-    strengths: Sequence[float],
+    c_values: Sequence[float],
     sample_weight: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Set the weights of a linear head to a logistic regression's.
@@ -71,11 +71,11 @@ def solve_head(
 
     Parameters
     ----------
-    learner : keras.Model
+    head_model : keras.Model
         From features to outputs; `has_linear_head` must hold.
     training, validation : pairs of ndarrays
         Features ``(n, …)``, and labels ``(n,)``.
-    strengths : sequence of float
+    c_values : sequence of float
         Inverse strengths C of the penalty to try, from the strongest penalty on; validation accuracy
         chooses, and the stronger penalty where two are equal. Two in a row that are no better than those
         before, neither in validation accuracy nor in validation loss, end the search. With fewer than 100
@@ -86,7 +86,7 @@ def solve_head(
     Returns
     -------
     dict of str to float
-        loss, accuracy, val_loss, val_accuracy, strength, seconds.
+        loss, accuracy, val_loss, val_accuracy, C, seconds.
 
     Raises
     ------
@@ -105,9 +105,9 @@ def solve_head(
     (x, y), (x_validation, y_validation) = training, validation
     if len(np.unique(y)) < 2:
         raise InvalidInputError("A head needs training images of 2 or more classes. Got one class.")
-    (dense,) = [layer for layer in learner.layers if layer.weights]
+    (dense,) = [layer for layer in head_model.layers if layer.weights]
     classes = dense.units
-    x, x_validation = _dense_inputs(learner, dense, x), _dense_inputs(learner, dense, x_validation)
+    x, x_validation = _dense_inputs(head_model, dense, x), _dense_inputs(head_model, dense, x_validation)
     mean, deviation = _moments(x)
     if not dense.use_bias:
         mean = np.zeros_like(mean)
@@ -124,31 +124,31 @@ def solve_head(
         return accuracy, float(log_loss(labels, chances, labels=np.arange(classes)))
 
     if len(y_validation) < FEW_VALIDATION:
-        strengths = [_cross_validated(standard, y, strengths, sample_weight, fit_intercept=dense.use_bias)]
+        c_values = [_cross_validated(standard, y, c_values, sample_weight, fit_intercept=dense.use_bias)]
     best: tuple[float, float, float, np.ndarray, np.ndarray] | None = None
     lowest, no_better = np.inf, 0
-    for strength in sorted(strengths):
-        solver.set_params(C=strength)
+    for c in sorted(c_values):
+        solver.set_params(C=c)
         with _short_vectors_on_one_thread(), warnings.catch_warnings(record=True) as said:
             warnings.simplefilter("always", ConvergenceWarning)
             solver.fit(standard, y, sample_weight)
         if said:
-            logger.info("C = %g: the solver stopped after %d iterations", strength, ITERATIONS)
+            logger.info("C = %g: the solver stopped after %d iterations", c, ITERATIONS)
         kernel, bias = _as_dense(solver, mean, deviation, classes)
         if not dense.use_bias:
             # a class that no training image shows has logit 0, and among the others the highest is above
             bias = np.zeros_like(bias)
         accuracy, loss = figures(x_validation, y_validation, kernel, bias)
-        logger.info("C = %g: validation accuracy %.4f", strength, accuracy)
+        logger.info("C = %g: validation accuracy %.4f", c, accuracy)
         better = best is None or accuracy > best[0]
         no_better = 0 if better or loss < lowest else no_better + 1
         lowest = min(lowest, loss)
         if better:
-            best = accuracy, loss, strength, kernel, bias
+            best = accuracy, loss, c, kernel, bias
         elif no_better == NO_BETTER:
             break
     assert best is not None
-    val_accuracy, val_loss, strength, kernel, bias = best
+    val_accuracy, val_loss, c, kernel, bias = best
     dense.set_weights([kernel.astype("float32"), bias.astype("float32")][: len(dense.weights)])
     accuracy, loss = figures(x, y, kernel, bias)
     return {
@@ -156,7 +156,7 @@ def solve_head(
         "accuracy": accuracy,
         "val_loss": val_loss,
         "val_accuracy": val_accuracy,
-        "strength": strength,
+        "C": c,
         "seconds": time.perf_counter() - began,
     }
 
@@ -164,12 +164,12 @@ def solve_head(
 def _cross_validated(
     standard: np.ndarray,
     y: np.ndarray,
-    strengths: Sequence[float],
+    c_values: Sequence[float],
     sample_weight: np.ndarray | None,
     *,
     fit_intercept: bool,
 ) -> float:
-    """Return the strength that is best on training images held out in turns; the strongest penalty of equals.
+    """Return the C that is best on training images held out in turns; the strongest penalty of equals.
 
     The mean log loss decides, as it tells more of few images than the share that is right.
     """
@@ -178,15 +178,15 @@ def _cross_validated(
 
     folds = min(FOLDS, int(np.bincount(y)[np.unique(y)].min()))
     if folds < 2:
-        return sorted(strengths)[len(strengths) // 2]
-    order = sorted(strengths)
+        return sorted(c_values)[len(c_values) // 2]
+    order = sorted(c_values)
     losses = np.zeros(len(order))
     for learn, held_out in StratifiedKFold(folds, shuffle=True, random_state=0).split(standard, y):
         solver = LogisticRegression(max_iter=ITERATIONS, warm_start=True, fit_intercept=fit_intercept)
         theirs = None if sample_weight is None else sample_weight[learn]
         weight = np.ones(len(held_out)) if sample_weight is None else sample_weight[held_out]
-        for place, strength in enumerate(order):
-            solver.set_params(C=strength)
+        for place, c in enumerate(order):
+            solver.set_params(C=c)
             with _short_vectors_on_one_thread(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 solver.fit(standard[learn], y[learn], theirs)
@@ -213,14 +213,14 @@ class StandardisedHead:
 
     Attributes
     ----------
-    learner : keras.Model
+    head_model : keras.Model
         What to fit, on raw features. It is `head` itself where that does not begin with a Dense layer,
         behind pooling, flattening or dropout at most.
     """
 
     def __init__(self, head: keras.Model, features: np.ndarray) -> None:
         self._dense = _first_dense(head)
-        self._head = self.learner = head
+        self._head = self.head_model = head
         self._sample = np.asarray(features[:8])
         if self._dense is None:
             return
@@ -229,7 +229,7 @@ class StandardisedHead:
             mean = np.zeros_like(mean)
         inputs = keras.Input(features.shape[1:])
         standard = (inputs - mean.astype("float32")) / deviation.astype("float32")
-        self.learner = keras.Model(inputs, head(standard))
+        self.head_model = keras.Model(inputs, head(standard))
         cells = self._dense.kernel.shape[0] // len(mean)
         self._mean, self._deviation = np.tile(mean, cells), np.tile(deviation, cells)
 
@@ -241,11 +241,11 @@ class StandardisedHead:
         weights = self._dense.get_weights()
         kernel, *bias = (value.astype("float64") for value in weights)
         self._set(kernel * self._deviation[:, None], [each + self._mean @ kernel for each in bias])
-        after = self.learner.predict_on_batch(self._sample)
+        after = self.head_model.predict_on_batch(self._sample)
         if not np.allclose(before, after, rtol=1e-2, atol=1e-3):
             # features reach the outputs by another way too
             self._dense.set_weights(weights)
-            self._dense, self.learner = None, self._head
+            self._dense, self.head_model = None, self._head
 
     def leave(self) -> None:
         """Rescale the Dense layer to features as they are."""
@@ -322,13 +322,13 @@ def _moments(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return mean, np.maximum(deviation, max(median, FLOOR * most))
 
 
-def _dense_inputs(learner: keras.Model, dense: layers.Dense, features: np.ndarray) -> np.ndarray:
+def _dense_inputs(head_model: keras.Model, dense: layers.Dense, features: np.ndarray) -> np.ndarray:
     """Return what features become on their way to the Dense layer of a linear head: ``(n, inputs)``."""
     if math.prod(features.shape[1:]) == dense.kernel.shape[0]:
         return np.asarray(features).reshape(len(features), -1)
     # a pooling that is not the head's first layer is left to the head
     inputs = tensor = keras.Input(features.shape[1:])
-    for layer in itertools.takewhile(lambda each: each is not dense, learner.layers):
+    for layer in itertools.takewhile(lambda each: each is not dense, head_model.layers):
         if not isinstance(layer, layers.InputLayer):
             tensor = layer(tensor)
     return np.asarray(keras.Model(inputs, tensor).predict(features, verbose=0))

@@ -63,7 +63,7 @@ class Trained:
     ----------
     history : dict of str to list
         One entry per epoch: loss, accuracy, val_loss, val_accuracy, learning_rate, seconds, phase, and
-        strength where a head was solved. What a phase does not have is NaN.
+        C where a head was solved. What a phase does not have is NaN.
     seconds : float
         Over all sittings.
     reused_seconds : float
@@ -249,14 +249,14 @@ class _Run:
             network,
             (seen.x_train, seen.part.y_train),
             (seen.x_validation, seen.part.y_validation),
-            phase.strengths,
+            phase.c_values,
             sample_weights(step, seen.part),
         )
         self.rows.append({**solved, "phase": phase.name})
         if is_main:
             self._tell_of_solution(network, solved)
         self.progress.say(
-            f"{phase.name}: head solved, C = {solved['strength']:g}, validation accuracy "
+            f"{phase.name}: head solved, C = {solved['C']:g}, validation accuracy "
             f"{solved['val_accuracy']:.1%}"
         )
 

@@ -54,7 +54,7 @@ def training_model(step: PhasePlan, model: keras.Model, x_train: np.ndarray) -> 
         standardised = StandardisedHead(head, x_train)
         standardised.enter()
         try:
-            yield TrainingModel(network=standardised.learner, as_returned=standardised.as_it_was)
+            yield TrainingModel(network=standardised.head_model, as_returned=standardised.as_it_was)
         finally:
             standardised.leave()
 
@@ -83,12 +83,12 @@ def set_for(step: PhasePlan, model: keras.Model) -> Iterator[None]:
             backbone.trainable = False
 
 
-def compile_for(step: PhasePlan, learner: keras.Model, model: keras.Model, images: np.ndarray) -> None:
-    """Give a learner, which shares its weights with `model`, the phase's optimizer and loss."""
+def compile_for(step: PhasePlan, network: keras.Model, model: keras.Model, images: np.ndarray) -> None:
+    """Give a network, which shares its weights with `model`, the phase's optimizer and loss."""
     phase = step.phase
-    learner.compile(
+    network.compile(
         optimizer=make_optimizer(
-            phase, step.steps, rate_factors=rate_factors(learner, backbone_of(model), phase.layer_decay)
+            phase, step.steps, rate_factors=rate_factors(network, backbone_of(model), phase.layer_decay)
         ),
         loss=keras.losses.CategoricalCrossentropy(
             from_logits=not gives_probabilities(model, images), label_smoothing=phase.label_smoothing

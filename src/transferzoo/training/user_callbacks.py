@@ -20,7 +20,7 @@ RARE_HOOKS = (
     *("on_test_begin", "on_test_end", "on_test_batch_begin", "on_test_batch_end"),
 )
 # what belongs to the network that Keras fits, not to the model that the user gets back
-OF_THE_LEARNER = frozenset({"stop_training", "metrics", "metrics_names", "loss", "history", "jax_state_sync"})
+OF_THE_FITTED = frozenset({"stop_training", "metrics", "metrics_names", "loss", "history", "jax_state_sync"})
 
 
 def check_callbacks(callbacks: Any, main: Phase | None = None) -> list[keras.callbacks.Callback]:
@@ -74,16 +74,16 @@ class ModelView:
     ----------
     model : keras.Model
         What the run returns in the end.
-    learner : keras.Model
+    network : keras.Model
         What Keras fits.
     """
 
     _model: keras.Model
-    _learner: keras.Model
+    _trained: keras.Model
 
-    def __init__(self, model: keras.Model, learner: keras.Model) -> None:
+    def __init__(self, model: keras.Model, network: keras.Model) -> None:
         object.__setattr__(self, "_model", model)
-        object.__setattr__(self, "_learner", learner)
+        object.__setattr__(self, "_trained", network)
 
     @property  # type: ignore[misc]
     def __class__(self) -> type:
@@ -93,13 +93,13 @@ class ModelView:
     @property
     def optimizer(self) -> Any:
         """The optimizer that is at work; None where a head is solved in one go."""
-        return getattr(self._learner, "optimizer", None)
+        return getattr(self._trained, "optimizer", None)
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._learner if name in OF_THE_LEARNER else self._model, name)
+        return getattr(self._trained if name in OF_THE_FITTED else self._model, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._learner if name in OF_THE_LEARNER else self._model, name, value)
+        setattr(self._trained if name in OF_THE_FITTED else self._model, name, value)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the user's model."""

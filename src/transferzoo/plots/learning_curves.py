@@ -1,9 +1,10 @@
-"""What happens over epochs and over rates."""
+"""Loss and accuracy over the epochs."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,18 +12,49 @@ from numpy.typing import NDArray
 
 from transferzoo.errors import invalid
 from transferzoo.ground.metrics import readable
-from transferzoo.plots.axes import (
-    BLUE,
-    GREY,
-    VERMILLION,
-    check_axes,
-    finite_number,
-    new_axes,
-    titled,
-)
+from transferzoo.plots.axes import BLUE, GREY, VERMILLION, finite_number, new_axes, titled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class HistoryData:
+    """What `history` draws.
+
+    Parameters
+    ----------
+    epochs : mapping of str to ndarray of float64, shape (e,)
+        ``loss``, ``accuracy`` and, where known, ``val_loss`` and ``val_accuracy`` of the epochs.
+    phases : tuple of str
+        The phase of each epoch; empty where unknown.
+    solved : mapping of str to ndarray of float64, shape (s,)
+        The same figures of heads that were solved in one go, which is no epoch.
+    solvers : tuple of str
+        The phases that solved them; empty where unknown.
+    """
+
+    epochs: Mapping[str, NDArray[np.float64]]
+    phases: tuple[str, ...]
+    solved: Mapping[str, NDArray[np.float64]]
+    solvers: tuple[str, ...]
+
+    @property
+    def begins(self) -> dict[int, str]:
+        """Epochs, from 1, that end a phase, and the phase that begins after each."""
+        pairs = enumerate(zip(self.phases, self.phases[1:], strict=False), 1)
+        return {number: after for number, (before, after) in pairs if before != after}
+
+
+def history_data(history: Any) -> HistoryData:
+    """Return what `history` draws of a run's history, checked."""
+    series, phases, solved = _history_series(history)
+    return HistoryData(
+        epochs={name: values[~solved] for name, values in series.items()},
+        phases=tuple(phase for phase, alone in zip(phases, solved, strict=False) if not alone),
+        solved={name: values[solved] for name, values in series.items()},
+        solvers=tuple(phase for phase, alone in zip(phases, solved, strict=False) if alone),
+    )
 
 
 def history(history: Any, *, title: str | None = None, ax: Any = None) -> NDArray[Any]:
@@ -32,7 +64,7 @@ def history(history: Any, *, title: str | None = None, ax: Any = None) -> NDArra
     ----------
     history : mapping of str to list, or an object whose ``history`` is one
         One entry per epoch: ``loss`` and ``accuracy``; where there are, ``val_loss``, ``val_accuracy`` and
-        ``phase`` (str). Accuracies are fractions in ``[0, 1]``. Where there is a finite ``strength``, a head
+        ``phase`` (str). Accuracies are fractions in ``[0, 1]``. Where there is a finite ``C``, a head
         was solved in one go, which is no epoch. Other keys are not drawn.
     title : str, optional
         What stands above the left panel. Default: nothing.
@@ -59,7 +91,8 @@ def history(history: Any, *, title: str | None = None, ax: Any = None) -> NDArra
     """
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    series, phases, solved = _history_series(history)
+    found = history_data(history)
+    only_solved = not len(found.epochs["loss"])
     if ax is None:
         axes = new_axes(10, 3.8, columns=2)
     else:
@@ -67,15 +100,12 @@ def history(history: Any, *, title: str | None = None, ax: Any = None) -> NDArra
         if axes.shape != (2,) or not all(hasattr(one, "plot") for one in axes):
             raise invalid("ax", "a pair of matplotlib Axes, for loss and accuracy", ax)
     # above the legend, where there is one
-    titled(axes[0], title, above=6.0 if solved.all() else 22.0)
-    if solved.all():
+    titled(axes[0], title, above=6.0 if only_solved else 22.0)
+    if only_solved:
         for panel, name in zip(axes, ("loss", "accuracy"), strict=True):
-            _bars(panel, series, name)
+            _bars(panel, found.solved, name)
         return np.asarray(axes)
-    heads = {name: values[solved] for name, values in series.items()}
-    solvers = [phase for phase, without in zip(phases, solved, strict=False) if without]
-    series = {name: values[~solved] for name, values in series.items()}
-    phases = [phase for phase, without in zip(phases, solved, strict=False) if not without]
+    series = found.epochs
     epochs = np.arange(1, len(series["loss"]) + 1)
     marker = "o" if len(epochs) <= 30 else ""
     for panel, name in zip(axes, ("loss", "accuracy"), strict=True):
@@ -90,10 +120,10 @@ def history(history: Any, *, title: str | None = None, ax: Any = None) -> NDArra
                 markersize=4,
                 label="validation",
             )
-        for number, value in enumerate(heads.get(f"val_{name}", [])):
-            label = f"{solvers[number]}, validation" if solvers else "solved head, validation"
+        for number, value in enumerate(found.solved.get(f"val_{name}", [])):
+            label = f"{found.solvers[number]}, validation" if found.solvers else "solved head, validation"
             panel.axhline(value, color=VERMILLION, linestyle=":", linewidth=1.2, label=label)
-        _mark_phases(panel, phases, at_top=name == "loss")
+        _mark_phases(panel, found.begins, at_top=name == "loss")
         panel.set_xlabel("Epoch")
         panel.set_ylabel(name.capitalize())
         panel.set_xlim(0.5, len(epochs) + 0.5)
@@ -101,7 +131,7 @@ def history(history: Any, *, title: str | None = None, ax: Any = None) -> NDArra
         panel.spines[["top", "right"]].set_visible(False)
         panel.grid(axis="y", alpha=0.3)
         # above the panel, where neither a curve nor a phase's name can lie under it
-        ncols = 2 if not solved.any() else 3
+        ncols = 2 if not len(found.solved["loss"]) else 3
         panel.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=ncols, frameon=False, fontsize="small")
     axes[1].yaxis.set_major_formatter(PercentFormatter(1))
     return np.asarray(axes)
@@ -149,22 +179,20 @@ def _history_series(
         lengths["phase"] = len(phases)
     if len(set(lengths.values())) != 1 or 0 in lengths.values():
         raise invalid("history", "lists of one length, one entry for each epoch", lengths)
-    strengths = [finite_number(each) for each in lists.get("strength") or []]
-    if len(strengths) != len(series["loss"]):
-        strengths = [math.nan] * len(series["loss"])
-    solved = np.isfinite(strengths)
+    c_values = [finite_number(each) for each in lists.get("C") or []]
+    if len(c_values) != len(series["loss"]):
+        c_values = [math.nan] * len(series["loss"])
+    solved = np.isfinite(c_values)
     return series, phases, solved
 
 
-def _mark_phases(panel: Axes, phases: list[str], *, at_top: bool) -> None:
-    for index in range(1, len(phases)):
-        if phases[index] == phases[index - 1]:
-            continue
-        panel.axvline(index + 0.5, color=GREY, linewidth=0.8, linestyle=":")
+def _mark_phases(panel: Axes, begins: Mapping[int, str], *, at_top: bool) -> None:
+    for epoch, phase in begins.items():
+        panel.axvline(epoch + 0.5, color=GREY, linewidth=0.8, linestyle=":")
         panel.text(
-            index + 0.5,
+            epoch + 0.5,
             0.98 if at_top else 0.02,
-            f" {phases[index]} ",
+            f" {phase} ",
             transform=panel.get_xaxis_transform(),
             rotation=90,
             ha="right",
@@ -173,95 +201,3 @@ def _mark_phases(panel: Axes, phases: list[str], *, at_top: bool) -> None:
             color=GREY,
             parse_math=False,
         )
-
-
-def learning_rates(curve: Any, ax: Axes | None = None) -> Axes:
-    """Loss against a rising learning rate, with the rate that is suggested.
-
-    Parameters
-    ----------
-    curve : object
-        With ``rates``, ``losses`` and ``raw_losses``, each a sequence of float, shape (n,), and
-        ``suggestion`` (float); such as `find_learning_rate` returns. Rates are above 0.
-    ax : matplotlib Axes, optional
-        Where to draw; by default a new figure.
-
-    Returns
-    -------
-    matplotlib Axes
-        The batches' own losses faint behind the smoothed ones, over a logarithmic axis of rates; a dashed
-        line stands at the suggestion. Losses far above the smoothed ones are cut off.
-
-    Raises
-    ------
-    InvalidInputError
-        If an attribute is missing or does not hold what it must.
-
-    Examples
-    --------
-    >>> from types import SimpleNamespace
-    >>> rates, losses = [1e-4, 1e-3, 1e-2, 1e-1], [2.3, 2.1, 1.4, 5.0]
-    >>> ax = learning_rates(
-    ...     SimpleNamespace(rates=rates, losses=losses, raw_losses=losses, suggestion=1e-3)
-    ... )
-    >>> ax.get_xscale()
-    'log'
-    """
-    rates, losses, raw = (_curve_part(curve, name) for name in ("rates", "losses", "raw_losses"))
-    suggestion = finite_number(getattr(curve, "suggestion", None))
-    if not len(rates) == len(losses) == len(raw) > 0:
-        raise invalid(
-            "curve", "with rates, losses and raw_losses of one length", (len(rates), len(losses), len(raw))
-        )
-    if rates.min() <= 0:
-        raise invalid("curve.rates", "above 0", float(rates.min()))
-    if not suggestion > 0:
-        raise invalid("curve.suggestion", "a rate above 0", getattr(curve, "suggestion", None))
-    check_axes(ax)
-    if ax is None:
-        ax = new_axes(7, 4)
-    ax.plot(rates, raw, color=BLUE, alpha=0.25, linewidth=1, label="each batch")
-    ax.plot(rates, losses, color=BLUE, linewidth=2, label="smoothed")
-    ax.axvline(suggestion, color=VERMILLION, linestyle="--", linewidth=1.5)
-    ax.set_xscale("log")
-    # one wild batch at the end must not flatten the valley
-    lowest, highest = min(losses.min(), raw.min()), losses.max()
-    room = 0.08 * max(highest - lowest, 1e-3 * max(abs(highest), 1.0))
-    ax.set_ylim(lowest - room, highest + 2 * room)
-    left, right = (math.log(limit) for limit in ax.get_xlim())
-    place = (math.log(suggestion) - left) / (right - left)
-    near_left = place < 0.5
-    # both stand above the panel, on either side of each other, where no curve can lie under them
-    ax.annotate(
-        f"suggested: {suggestion:.2g}",
-        (suggestion, 1),
-        xycoords=ax.get_xaxis_transform(),
-        xytext=(0, 4),
-        textcoords="offset points",
-        # away from the legend, unless that would leave the panel
-        ha="left" if place < 0.3 or 0.5 <= place < 0.7 else "right",
-        va="bottom",
-        color=VERMILLION,
-        annotation_clip=False,
-        parse_math=False,
-    )
-    side = 1 if near_left else 0
-    ax.legend(
-        loc="lower right" if near_left else "lower left", bbox_to_anchor=(side, 1), ncols=2, frameon=False
-    )
-    ax.set_xlabel("Learning rate")
-    ax.set_ylabel("Training loss")
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.grid(axis="y", alpha=0.3)
-    return ax
-
-
-def _curve_part(curve: Any, name: str) -> NDArray[np.float64]:
-    accepted = "a sequence of finite numbers"
-    try:
-        values = np.asarray(getattr(curve, name, None), dtype=np.float64)
-    except (TypeError, ValueError):
-        raise invalid(f"curve.{name}", accepted, getattr(curve, name, None)) from None
-    if values.ndim != 1 or not np.isfinite(values).all():
-        raise invalid(f"curve.{name}", accepted, getattr(curve, name, None))
-    return values
