@@ -61,7 +61,7 @@ def test_what_is_no_proportion_is_refused(hits, n, confidence, words):
     ("only_a", "only_b"), [(0, 0), (1, 0), (6, 1), (1, 6), (10, 10), (40, 20), (300, 250), (2000, 1800)]
 )
 def test_mcnemar_is_that_of_statsmodels(only_a, only_b):
-    found = statistics.mcnemar(*discordant(only_a, only_b))
+    found = statistics.mcnemar(*discordant(only_a, only_b), exact=True)
     theirs = their_mcnemar([[20, only_a], [only_b, 5]], exact=True)
     assert (found.only_a, found.only_b) == (only_a, only_b)
     assert found.p_value == pytest.approx(min(theirs.pvalue, 1.0), rel=1e-9)
@@ -71,7 +71,21 @@ def test_mcnemar_is_that_of_statsmodels(only_a, only_b):
 
 def test_mcnemar_worked_out_on_paper():
     # 6 to 1 of a fair coin: 2 (1 + 7) / 2⁷
-    assert statistics.mcnemar(*discordant(6, 1)).p_value == pytest.approx(16 / 128)
+    pair = discordant(6, 1)
+    assert statistics.mcnemar(*pair, exact=True).p_value == pytest.approx(16 / 128)
+    # the outcome itself, 7 of 128, counts half on either side
+    assert statistics.mcnemar(*pair).p_value == pytest.approx(9 / 128)
+    # 2 to 2: of 16 outcomes 6 are as even
+    assert statistics.mcnemar(*discordant(2, 2)).p_value == pytest.approx(1 - 6 / 32)
+    assert statistics.mcnemar(*discordant(0, 0)).p_value == 1.0
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.integers(0, 60), st.integers(0, 60))
+def test_the_mid_p_value_is_below_the_exact_one(only_a, only_b):
+    pair = discordant(only_a, only_b)
+    mid, exact = statistics.mcnemar(*pair), statistics.mcnemar(*pair, exact=True)
+    assert 0 < mid.p_value <= exact.p_value
 
 
 def test_mcnemar_is_of_two_runs_alone():

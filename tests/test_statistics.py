@@ -121,13 +121,14 @@ def test_test_images_alone_would_hold_it_far_less_often():
     assert held / 300 < 0.5
 
 
-def test_one_run_of_each_is_judged_by_mcnemar_and_the_bootstrap():
+def test_one_run_of_each_is_judged_by_mcnemar_and_tangos_interval():
     a, b = discordant(30, 10, both=150, neither=10)
     found = statistics.difference(a, b)
-    interval = statistics.paired_bootstrap(a, b)
-    assert (found.estimate, found.low, found.high) == (interval.estimate, interval.low, interval.high)
+    interval = statistics.tango_interval(a, b)
+    assert (found.low, found.high) == (interval.low, interval.high)
+    assert found.estimate == pytest.approx(interval.estimate)
     assert found.p_value == statistics.mcnemar(a, b).p_value
-    assert found.test == "exact McNemar"
+    assert found.test == "mid-p McNemar"
     assert (found.seeds, found.images, found.seeds_needed) == ((1, 1), 200, None)
 
 
@@ -136,13 +137,13 @@ def test_several_runs_are_judged_by_t_worked_out_by_hand():
 
     a, b = crossed(np.random.default_rng(1), 3, 200, seed_spread=0.3, ahead=0.4)
     parts = [np.var(a.mean(axis=0) - b.mean(axis=0), ddof=1) / 200]
-    runs = []
+    runs, residuals = [], []
     for table in (a, b):
         rest = table - table.mean(1, keepdims=True) - table.mean(0) + table.mean()
-        between = table.mean(axis=1).var(ddof=1) / 3
-        parts.append(max(between - (rest**2).sum() / (2 * 199) / 600, 0))
-        runs.append(between)
-    variance = sum(parts)
+        runs.append(table.mean(axis=1).var(ddof=1) / 3)
+        residuals.append((rest**2).sum() / (2 * 199) / 600)
+    variance = parts[0] + max(sum(runs) - sum(residuals), 0)
+    assert variance > parts[0]
     degrees = variance**2 / (parts[0] ** 2 / 199 + sum(each**2 for each in runs) / 2)
     found = statistics.difference(a, b)
     reach = t.ppf(0.975, degrees) * np.sqrt(variance)
@@ -160,9 +161,7 @@ def test_swapping_the_models_turns_the_sign(counts, seeds):
         return
     one, other = statistics.difference(a, b), statistics.difference(b, a)
     assert one.estimate == pytest.approx(-other.estimate)
-    # the bootstrap draws other numbers, in steps of an image
-    within = 0.05 + 2 / a.shape[1] if seeds == 1 else 1e-12
-    assert (one.low, one.high) == pytest.approx((-other.high, -other.low), abs=within)
+    assert (one.low, one.high) == pytest.approx((-other.high, -other.low), abs=1e-12)
     assert one.p_value == pytest.approx(other.p_value)
     assert (one.images_needed, one.seeds_needed) == (other.images_needed, other.seeds_needed)
     assert one.low <= one.estimate + 1e-12
@@ -234,11 +233,11 @@ def test_an_unclear_verdict_says_what_would_settle_it():
     words = found.verdict("x", "y")
     assert words.startswith("x and y are not distinguishable (1.0 points, 95 % interval -")
     assert words.endswith(
-        "): about 4,200 test images would settle a difference of this size; "
+        "): about 4,000 test images would settle a difference of this size; "
         "one run each: how seeds vary is not counted"
     )
     # to two digits, upwards
-    assert found.images_needed == 4120
+    assert found.images_needed == 3923
 
 
 def test_several_runs_may_be_settled_by_images_or_by_seeds():
@@ -288,11 +287,11 @@ def test_a_model_with_one_run_is_named():
 
 
 def test_an_interval_without_0_is_not_enough():
-    # 5 to 0 of a fair coin: p = 0.0625, while the bootstrap hardly ever draws none of the five
-    found = statistics.difference(*discordant(5, 0, both=400, neither=95))
+    # 4 to 0 of a fair coin: p = 3 / 16 / 3; the score of 2.0 is above 1.96
+    found = statistics.difference(*discordant(4, 0, both=400, neither=96))
     assert found.low > 0
     assert re.match(
-        r"x and y are not distinguishable \(1\.0 points, 95 % interval 0\.2 to 2\.0, p = 0\.062\)",
+        r"x and y are not distinguishable \(0\.80 points, 95 % interval 0\.0\d to \d\.\d\d, p = 0\.062\)",
         found.verdict("x", "y"),
     )
 

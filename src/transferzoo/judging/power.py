@@ -37,7 +37,7 @@ def images_needed(
     Returns
     -------
     int
-        Images, for the exact McNemar test on one run of each model.
+        Images, for McNemar's test (mid-p) on one run of each model.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def images_needed(
     Examples
     --------
     >>> images_needed(0.03), images_needed(0.01)
-    (936, 8046)
+    (870, 7847)
     """
     share = _share("disagreement", disagreement)
     size = _size(difference, share)
@@ -94,7 +94,7 @@ def smallest_visible_difference(
     Examples
     --------
     >>> round(smallest_visible_difference(359), 3), round(smallest_visible_difference(10_000), 4)
-    (0.049, 0.009)
+    (0.047, 0.0089)
     """
     images = check_count("images", images, 1)
     share = _share("disagreement", disagreement)

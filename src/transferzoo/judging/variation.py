@@ -43,20 +43,36 @@ class Variation:
 
     @property
     def seed(self) -> tuple[float, ...]:
-        """Variance of one run's accuracy that its seed alone makes, for each model."""
-        return tuple(
-            max(run - left / self.images, 0.0) for run, left in zip(self.run, self.residual, strict=True)
-        )
+        """Variance of one run's accuracy that its seed alone makes, for each model.
+
+        What is negative for one model counts against the other: bounded at 0 each by itself, they would be
+        too large together.
+        """
+        signed = [run - left / self.images for run, left in zip(self.run, self.residual, strict=True)]
+        total = sum(each / seeds for each, seeds in zip(signed, self.seeds, strict=True))
+        positive = [max(each, 0.0) for each in signed]
+        whole = sum(each / seeds for each, seeds in zip(positive, self.seeds, strict=True))
+        return tuple(each * total / whole if total > 0 else 0.0 for each in positive)
+
+    @property
+    def seed_part(self) -> float:
+        """The seeds' share of `variance`."""
+        return sum(each / seeds for each, seeds in zip(self.seed, self.seeds, strict=True))
 
     @property
     def variance(self) -> float:
-        """Variance of the mean: the image part, which holds the residual once, and the seed parts."""
-        parts = sum(each / seeds for each, seeds in zip(self.seed, self.seeds, strict=True))
-        return self.image / self.images + parts
+        """Variance of the mean: the image part, which holds the residual once, and the seed part."""
+        return self.image / self.images + self.seed_part
 
     @property
     def degrees(self) -> float:
-        """Satterthwaite's degrees of freedom of `variance`."""
+        """Degrees of freedom of `variance`, Satterthwaite's.
+
+        Where the seeds of two models show no spread of their own, those of the images alone. One model's
+        runs may agree by chance, so that its seeds count all the same.
+        """
+        if len(self.seeds) > 1 and self.seed_part == 0:
+            return max(self.images / self.per_group - 1, 1)
         pieces = (self.image / self.images) ** 2 / max(self.images / self.per_group - 1, 1)
         pieces += sum(
             (run / seeds) ** 2 / (seeds - 1)
@@ -123,18 +139,16 @@ def variation(models: Sequence[NDArray[np.bool_]], groups: NDArray | None = None
 
 
 def images_for_pairs(size: float, discordant: float, *, alpha: float, power: float) -> int | None:
-    """Return the images on which the exact McNemar test finds a difference of `size` with `power`.
+    """Return the images on which McNemar's test finds a difference of `size` with `power`.
 
-    Connor (1987): ``n = k² / d²`` with ``k = z(1 - alpha/2) √q + z(power) √(q - d²)``, for a test without
-    correction for continuity. The exact test counts in whole images, like one that has to reach
-    ``only_a - only_b - 1``: that makes it the root of ``n d - k √n - 1 = 0``.
+    Connor (1987): ``n = k² / d²`` with ``k = z(1 - alpha/2) √q + z(power) √(q - d²)``.
     """
     if size == 0:
         return None
     size = abs(size)
     reach = normal_quantile(1 - alpha / 2) * math.sqrt(discordant)
     reach += normal_quantile(power) * math.sqrt(max(discordant - size**2, 0.0))
-    return math.ceil(((reach + math.sqrt(reach**2 + 4 * size)) / (2 * size)) ** 2)
+    return math.ceil((reach / size) ** 2)
 
 
 def images_for_runs(size: float, found: Variation, *, alpha: float, power: float) -> int | None:

@@ -74,7 +74,7 @@ class Flips:
     only_a, only_b, neither : int
         How many of the flipped ones each run alone got right, and how many neither did.
     p_value : float
-        Of no difference between the runs' accuracies, by the exact McNemar test.
+        Of no difference between the runs' accuracies, by McNemar's test (mid-p).
     verdict : str
         Which run is better, or what it would take to know; see `statistics.difference`.
     """
@@ -192,7 +192,7 @@ class RunDifference:
             "",
             printable(flips.verdict),
             f"{len(flips):,} of {flips.images:,} predictions differ: only a right {flips.only_a:,}, "
-            f"only b right {flips.only_b:,}, neither {flips.neither:,} (exact McNemar p {flips.p_value:.2g})",
+            f"only b right {flips.only_b:,}, neither {flips.neither:,} (McNemar p {flips.p_value:.2g})",
         ]
         names = [printable(name) for name in self.class_names]
         rows = [

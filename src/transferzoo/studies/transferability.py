@@ -266,8 +266,7 @@ def _compared(found: Sequence[_Scores], seed: int) -> tuple[RankedBackbone, ...]
     first = drawn == drawn.max(axis=0)
     chances = (first / first.sum(axis=0)).mean(axis=1)
     behind = [
-        statistics.difference(ranked[0].correct, each.correct, confidence=CONFIDENCE, seed=seed)
-        for each in ranked[1:]
+        statistics.difference(ranked[0].correct, each.correct, confidence=CONFIDENCE) for each in ranked[1:]
     ]
     corrected = statistics.holm([each.p_value for each in behind]).tolist() if behind else []
     comparisons = [(None, None), *zip(behind, corrected, strict=True)]
