@@ -152,9 +152,10 @@ def real(options, rng):
     sizes = (
         f"{pair[0].shape[1]:,} test images, {', '.join(f'{len(v)} runs of {k}' for k, v in tables.items())}"
     )
-    print(f"{machine()}; {sizes}; {options.draws:,} draws a line\n")
+    setting = f"{machine()}; {sizes}; {options.draws:,} draws a line"
+    print(f"{setting}\n")
     print(table(("models", "seeds", "images", "difference", "images alone", "seeds alone"), rows))
-    return rows
+    return {"setting": setting, "rows": rows}
 
 
 def main():
@@ -178,9 +179,10 @@ def main():
     options = made.parse_args()
     rng = np.random.default_rng(options.seed)
     if options.study:
-        write_json(options.json, {"rows": real(options, rng)})
+        write_json(options.json, real(options, rng))
         return
-    print(f"{machine()}; {options.studies:,} studies a line\n")
+    setting = f"{machine()}; {options.studies:,} studies a line"
+    print(f"{setting}\n", flush=True)
     rows = []
     for images in options.images:
         both, own = single_cell(rng, images, options.studies)
@@ -190,7 +192,7 @@ def main():
         rows.append((seeds, f"{images:,}", f"{points:g} points", *(f"{each:.1%}" for each in shares)))
     columns = ("seeds", "images", "seeds' spread", "accuracy", "difference", "images alone", "seeds alone")
     print(table(columns, rows))
-    write_json(options.json, {"columns": columns, "rows": rows})
+    write_json(options.json, {"setting": setting, "columns": columns, "rows": rows})
 
 
 if __name__ == "__main__":
