@@ -78,8 +78,8 @@ KINDS = {
     "steps_per_epoch",
     "number": "minutes lowest highest learning_rate momentum weight_decay temperature power magnitude mixup "
     "cutmix factor minimum layer_decay label_smoothing warmup",
-    "share": "threshold validation test confidence rate rotation zoom shift erase",
-    "flag": "save_model cache lint replace flip_safe nesterov horizontal_flip rerun faithful",
+    "share": "threshold rope validation test confidence rate rotation zoom shift erase",
+    "flag": "exact save_model cache lint replace flip_safe nesterov horizontal_flip rerun faithful",
     "choice": "classifier_activation preprocessing stem normalize strategy resize layout on_error kind fill "
     "optimizer schedule when heads batch_norm keep channels cost metric sampling class_weight",
     "size": "image_size",
@@ -195,12 +195,13 @@ def calls(data):
         "register_head": {"name": "mine", "head": make},
         "register_recipe": {"recipe": tz.recipe_info("head")},
         "statistics.accuracy_interval": {"correct": RIGHT},
-        "statistics.difference": {"correct_a": RIGHT, "correct_b": RIGHT[::-1], "resamples": 100},
+        "statistics.difference": {"correct_a": RIGHT, "correct_b": RIGHT[::-1]},
         "statistics.holm": {"p_values": [0.1, 0.2]},
         "statistics.mcnemar": {"correct_a": RIGHT, "correct_b": RIGHT[::-1]},
         "statistics.paired_bootstrap": {"correct_a": RIGHT, "correct_b": RIGHT[::-1], "resamples": 100},
         "statistics.pareto_frontier": {"accuracies": [0.5, 0.6], "costs": [1, 2]},
         "statistics.wilson_interval": {"successes": 3, "n": 10},
+        "studies.join": {"folder": "no such folder"},
         "studies.article": {"models": ["mobilenet_025"], "data": data, **QUIET, "train_size": None},
         "verify": {"folder": "no such folder"},
     }
@@ -222,7 +223,7 @@ NAMES = """
     rank read_images
     register_backbone register_dataset register_head register_recipe statistics.accuracy_interval
     statistics.difference statistics.holm statistics.mcnemar statistics.paired_bootstrap
-    statistics.pareto_frontier statistics.wilson_interval studies.article verify
+    statistics.pareto_frontier statistics.wilson_interval studies.article studies.join verify
 """.split()  # noqa: SIM905
 
 
@@ -248,6 +249,8 @@ ACCEPTED = {
     # as joblib has it: as many as there are cores
     ("compare", "n_jobs"): [-1],
     ("studies.article", "n_jobs"): [-1],
+    ("studies.join", "n_jobs"): [-1],
+    ("compare", "rope"): [0.0],
 }
 # arguments whose bad values are tested where they belong
 FREE = {

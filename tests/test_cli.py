@@ -236,7 +236,7 @@ def test_compare_shows_each_model_and_leaves_tables_and_plots(run, digits, tiny,
     assert code == 0
     assert {"tiny", "other"} <= set(out.split())
     names = {path.name for path in (tmp_path / "study").iterdir() if not path.name.startswith(".")}
-    tables = {"comparison.md", "comparison.csv", "comparison.png", "frontier.png", "images.png"}
+    tables = {"comparison.md", "comparison.csv", "comparison.png", "frontier.png", "images.png", "study.json"}
     assert {name.partition("-")[0] for name in names - tables} == {"tiny", "other"}
     assert tables < names
 

@@ -142,7 +142,9 @@ MEETING = [
     "studies.conditions",
     "studies.choosing",
     "studies.study",
+    "studies.calls",
     "studies.comparing",
+    "studies.joining",
     "studies.named",
     "studies.ranking",
     "studies.transferability",
@@ -300,6 +302,7 @@ LONG = {
     "statistics",
     "studies.comparing",
     "studies.study",
+    "studies.calls",
     "studies.transferability",
     "training.loop",
 }

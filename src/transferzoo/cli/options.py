@@ -44,6 +44,15 @@ OutOption = Annotated[
     _option("out", RUN, "A new folder for results and plots.", "-o", show_default="none"),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.", rich_help_panel=RUN)]
+RopeOption = Annotated[
+    float,
+    typer.Option(
+        "--rope",
+        help="Accuracies that differ by less, with their whole interval, count as practically equal; a "
+        "fraction.",
+        rich_help_panel=RUN,
+    ),
+]
 JsonOption = Annotated[
     bool, typer.Option("--json", help="Print JSON on standard output, and nothing else.", rich_help_panel=RUN)
 ]

@@ -12,7 +12,7 @@ import typer
 
 from transferzoo.cli import output
 from transferzoo.cli.app import app
-from transferzoo.cli.options import JsonOption
+from transferzoo.cli.options import JsonOption, RopeOption
 from transferzoo.errors import InvalidInputError, invalid
 from transferzoo.ground.quiet import load_keras
 from transferzoo.ground.storage.files import written_beside
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 )
 def show(
     folder: Annotated[Path, typer.Argument(help="A run's folder, or a study's.")],
+    rope: RopeOption = 0.005,
     as_json: JsonOption = False,
 ) -> None:
     """Show a saved run or study again."""
@@ -39,7 +40,7 @@ def show(
         else:
             print(f"{result}\n\n{result.classification_report()}")
         return
-    study = tz.Study.load(folder)
+    study = tz.Study.load(folder, rope=rope)
     if as_json:
         output.print_json(output.study_record(study))
     else:

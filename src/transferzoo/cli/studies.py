@@ -1,4 +1,4 @@
-"""Commands on whole studies: `study article` and `study show`."""
+"""Commands on whole studies: `study article`, `study join` and `study show`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import typer
 
 from transferzoo.cli import output
 from transferzoo.cli.app import app
-from transferzoo.cli.options import QuietOption, number_list, stoppable
+from transferzoo.cli.options import QuietOption, RopeOption, number_list, stoppable
 from transferzoo.ground.quiet import load_keras
 
 study = typer.Typer(
     name="study",
-    help="Run a named study, or show one that was saved.",
+    help="Run a named study, help with one that was begun, or show one that was saved.",
     no_args_is_help=True,
     rich_markup_mode="rich",
 )
@@ -79,12 +79,31 @@ def article(
         raise typer.Exit(1)
 
 
+@study.command(epilog="Example: [bold]transferzoo study join runs/photos[/]")
+def join(
+    folder: Annotated[Path, typer.Argument(help="The study's folder: what compare got as --out.")],
+    jobs: Annotated[int, typer.Option("--jobs", "-j", help="Runs at a time; -1: one per core.")] = 1,
+    quiet: QuietOption = False,
+) -> None:
+    """Help with a study that another process or machine has begun, or finish one that was interrupted."""
+    load_keras()
+
+    import transferzoo as tz
+
+    with stoppable(folder):
+        found = tz.studies.join(folder, n_jobs=jobs, verbose=not quiet and "auto")
+    output.show(found)
+    if found.failures:
+        raise typer.Exit(1)
+
+
 @study.command(epilog="Example: [bold]transferzoo study show runs --cost latency_ms --out frontier.png[/]")
 def show(
     folder: Annotated[Path, typer.Argument(help="A study's folder.")],
     cost: Annotated[
         str, typer.Option("--cost", help="What the picture sets against accuracy.")
     ] = "parameters",
+    rope: RopeOption = 0.005,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="A picture to draw.", show_default="none")
     ] = None,
@@ -92,7 +111,7 @@ def show(
     """Show the table and the verdicts of a saved study."""
     import transferzoo as tz
 
-    found = tz.Study.load(folder)
+    found = tz.Study.load(folder, rope=rope)
     output.show(found)
     for verdict in found.verdicts()[4:]:
         print(verdict)

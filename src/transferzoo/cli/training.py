@@ -14,6 +14,7 @@ from transferzoo.cli.options import (
     BackboneArgument,
     OutOption,
     QuietOption,
+    RopeOption,
     SeedOption,
     backbones_beginning_with,
     number_list,
@@ -73,6 +74,7 @@ def compare(
         int,
         typer.Option("--jobs", "-j", help="Runs at a time; -1: one per core.", rich_help_panel="Run"),
     ] = 1,
+    rope: RopeOption = 0.005,
     **given: Any,
 ) -> None:
     """Train several models with the same data and settings, and show them side by side."""
@@ -80,7 +82,7 @@ def compare(
     data, options = prepare(names, given)
     import transferzoo as tz
 
-    study = tz.compare(names, data, seeds=numbers, n_jobs=jobs, **options)
+    study = tz.compare(names, data, seeds=numbers, n_jobs=jobs, rope=rope, **options)
     saved = None if given["out"] is None else output.save_study(study, data, given["out"])
     if given["as_json"]:
         output.print_json(output.study_record(study))

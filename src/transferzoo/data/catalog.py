@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import itertools
 import logging
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping
@@ -363,13 +364,20 @@ def repeat_calls(calls: Iterable[Mapping[str, Any]]) -> Dataset:
                 data = from_table(**arguments)
             elif function == "subset" and data is not None:
                 data = data.subset(**arguments)
+            elif function == "folds" and data is not None:
+                data = _fold(data, **arguments)
             else:
                 raise invalid(
-                    "calls", "made of load_dataset, from_directory, from_table and subset", function
+                    "calls", "made of load_dataset, from_directory, from_table, subset and folds", function
                 )
     if data is None:
         raise invalid("calls", "one or more calls", [], remedy="Datasets from arrays have none.")
     return data
+
+
+def _fold(data: Dataset, *, folds: int, fold: int, validation: int | float, seed: int) -> Dataset:
+    """Return one of a dataset's folds."""
+    return next(itertools.islice(data.folds(folds, validation=validation, seed=seed), fold, None))
 
 
 def _resolve(loader: str | Callable[..., Dataset]) -> Callable[..., Dataset]:

@@ -58,14 +58,20 @@ class LineProgress(Progress):
     ----------
     stream : {"stderr", "stdout"}, default "stderr"
         Of the process, as it is at that moment. Notebooks show standard error like a fault.
+    prefix : str, default ""
+        What each line begins with, where several processes write lines.
     """
 
-    def __init__(self, stream: str = "stderr") -> None:
+    def __init__(self, stream: str = "stderr", prefix: str = "") -> None:
         self._stream = stream
+        self._prefix = prefix
 
     def say(self, text: str) -> None:
         """Print a line at once."""
-        print(text, file=getattr(sys, self._stream), flush=True)
+        # one write a line: those of other processes must not come between
+        stream = getattr(sys, self._stream)
+        stream.write(f"{self._prefix}{text}\n")
+        stream.flush()
 
     @contextlib.contextmanager
     def task(self, description: str, total: int | None = None, *, unit: str = "steps") -> Iterator[Task]:

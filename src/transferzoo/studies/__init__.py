@@ -10,9 +10,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from transferzoo.studies.joining import join
     from transferzoo.studies.named import Audit, Step, article, article_data
 
-__all__ = ["Audit", "Step", "article", "article_data"]
+__all__ = ["Audit", "Step", "article", "article_data", "join"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,7 +21,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(
             f"module '{__name__}' has no attribute '{name}'", name=name, obj=sys.modules[__name__]
         )
-    value = getattr(importlib.import_module("transferzoo.studies.named"), name)
+    room = "joining" if name == "join" else "named"
+    value = getattr(importlib.import_module(f"transferzoo.studies.{room}"), name)
     globals()[name] = value
     return value
 

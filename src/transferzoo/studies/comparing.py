@@ -21,9 +21,11 @@ from transferzoo.ground.arguments import (
     whole,
 )
 from transferzoo.ground.storage.files import check_path, check_writable
+from transferzoo.judging.power import check_rope
 from transferzoo.results.result import Result
+from transferzoo.studies.calls import keep_call
 from transferzoo.studies.failures import FAILURE, Failure
-from transferzoo.studies.study import Study
+from transferzoo.studies.study import ROPE, Study
 
 if TYPE_CHECKING:
     import keras
@@ -66,6 +68,7 @@ def compare(
     save_model: bool = True,
     cache: bool = True,
     lint: bool = True,
+    rope: float = ROPE,
     verbose: bool | str | Progress = "auto",
     **options: Any,
 ) -> Study:
@@ -95,11 +98,15 @@ def compare(
     out : str or Path, optional
         Folder for the study. Each run gets a folder in it, named after the model and the hash of the run's
         settings: a run that it holds already is loaded instead of made again, one that was interrupted
-        continues from its checkpoint, and several processes may fill the same study at once.
+        continues from its checkpoint, and several processes may fill the same study at once: by the same
+        call, or by `studies.join`.
     callbacks, save_model, cache, verbose, **options
         As `fit_and_evaluate` takes them, for every model.
     lint : bool, default True
         Whether what `tz.lint` finds is said, each finding once a process, before the training begins.
+    rope : float, default 0.005
+        The region of practical equivalence, a fraction: two models whose difference lies within ``-rope`` to
+        ``rope``, with its whole interval, count as practically equal.
 
     Returns
     -------
@@ -131,6 +138,7 @@ def compare(
         check_flag(argument, value)
         for argument, value in (("save_model", save_model), ("cache", cache), ("lint", lint))
     )
+    rope = check_rope(rope)
     entries = _entries(models, recipe, minutes, options)
     numbers = _seeds(seed, seeds)
     jobs = _jobs(n_jobs)
@@ -161,17 +169,43 @@ def compare(
     carried = any("carried_rate" in run.recipe.faults for run in rounds[0])
     chains = rounds if carried else [[run] for planned in rounds for run in planned]
     progress.say(_what_will_show(len(data.y_test)))
+    if folder is not None:
+        keep_call(
+            folder,
+            {
+                "models": {name: _plain(each) for name, each in dict(models).items()}
+                if isinstance(models, Mapping)
+                else list(models),
+                "data": [dict(each) for each in data.calls] or None,
+                "recipe": recipe if isinstance(recipe, str) else recipe.to_dict(),
+                "minutes": minutes,
+                "seed": seed,
+                "seeds": numbers,
+                "save_model": save_model,
+                "cache": cache,
+                "rope": rope,
+                "options": dict(options),
+            },
+        )
     if jobs == 1:
         outcomes = _one_after_another(chains, {**given, "progress": progress})
     else:
-        outcomes = _side_by_side(chains, given, jobs)
+        outcomes = _side_by_side(chains, given, jobs, progress)
     found = {(each.name, seed_of(each)): each for each in outcomes}
     ordered = [found[entry.name, number] for entry in entries for number in numbers]
     return Study(
         results=tuple(each for each in ordered if isinstance(each, Result)),
         failures=tuple(each for each in ordered if isinstance(each, Failure)),
         folder=folder,
+        rope=rope,
     )
+
+
+def _plain(model: Any) -> Any:
+    """Return a model's options with its recipe in plain types."""
+    if isinstance(model, Mapping) and hasattr(model.get("recipe"), "to_dict"):
+        return {**model, "recipe": model["recipe"].to_dict()}
+    return dict(model) if isinstance(model, Mapping) else model
 
 
 def _refuse_shared_layers(entries: Sequence[_Entry]) -> None:
@@ -359,20 +393,26 @@ def _busy(run: RunPlan) -> bool:
 
 
 def _side_by_side(
-    chains: Sequence[Sequence[RunPlan]], given: Mapping[str, Any], jobs: int
+    chains: Sequence[Sequence[RunPlan]], given: Mapping[str, Any], jobs: int, progress: Progress
 ) -> list[Result | Failure]:
     """Carry out chains of runs in processes that joblib starts."""
     import joblib
 
+    from transferzoo.ground.progress import Progress
+
     settled = [chain for chain in chains if all(run.finished() for run in chain)]
     waiting = [chain for chain in chains if chain not in settled]
-    outcomes = _one_after_another(settled, given)
+    outcomes = _one_after_another(settled, {**given, "progress": progress})
     workers = min(jobs, max(1, len(waiting)))
     threads = max(1, (os.cpu_count() or 1) // workers)
-    tasks = (
-        joblib.delayed(_in_worker)([_portable(run) for run in chain], chain[0].data, given, threads)
-        for chain in waiting
-    )
+    # where nothing is shown here, nothing is shown there
+    shown = type(progress) is not Progress
+    total, done = sum(map(len, chains)), len(outcomes)
+    tasks = []
+    for chain in waiting:
+        packed = [_portable(run) for run in chain]
+        tasks.append(joblib.delayed(_in_worker)(packed, chain[0].data, given, threads, shown, (done, total)))
+        done += len(chain)
     with _share_of_cores(threads):
         for found in joblib.Parallel(n_jobs=workers, prefer="processes")(tasks):
             outcomes += [Result.load(each) if isinstance(each, Path) else each for each in found]
@@ -388,12 +428,17 @@ def _portable(run: RunPlan) -> dict[str, Any]:
 
 
 def _in_worker(
-    packed: Sequence[Mapping[str, Any]], data: Dataset, given: Mapping[str, Any], threads: int
+    packed: Sequence[Mapping[str, Any]],
+    data: Dataset,
+    given: Mapping[str, Any],
+    threads: int,
+    shown: bool,
+    place: tuple[int, int],
 ) -> list[Result | Failure | Path]:
     """Carry out a chain in a process of its own; what is on disk comes back as its folder."""
     with _share_of_cores(threads):
         from transferzoo.backbones.catalog import BACKBONES
-        from transferzoo.ground.progress import Progress
+        from transferzoo.ground.progress import LineProgress, Progress
         from transferzoo.planning import RunPlan
 
         chain = [RunPlan(**each, data=data) for each in packed]
@@ -401,7 +446,9 @@ def _in_worker(
             # what the caller registered is not known here
             if run.backbone is not None and run.backbone.name not in BACKBONES:
                 BACKBONES.register(run.backbone.name, run.backbone)
-        outcomes = _chain(chain, {**given, "progress": Progress()}, 0, len(chain))
+        names = ", ".join(f"{run.name} seed {run.seed}" for run in chain)
+        progress = LineProgress(prefix=f"[{names}] ") if shown else Progress()
+        outcomes = _chain(chain, {**given, "progress": progress}, *place)
     return [
         outcome.folder if isinstance(outcome, Result) and outcome.folder is not None else outcome
         for outcome in outcomes

@@ -22,6 +22,7 @@ from transferzoo.evaluation import groups_to_count
 from transferzoo.ground.arguments import check_sequence
 from transferzoo.ground.metrics import readable
 from transferzoo.ground.storage.files import check_path
+from transferzoo.judging.power import check_rope
 from transferzoo.judging.ranks import ranks_in_words
 from transferzoo.results.folder import is_run, read_settings
 from transferzoo.results.result import Result
@@ -54,6 +55,9 @@ class Study:
         Runs that could not be finished.
     folder : Path or None
         Where they are saved, a folder each: ``folder/<name>-<ten digits of the settings' hash>/``.
+    rope : float, default 0.005
+        The region of practical equivalence: differences whose whole interval lies within ``-rope`` to
+        ``rope``, a fraction, count as none in verdicts. 0.005 is half a point of accuracy; 0: no region.
 
     Examples
     --------
@@ -69,8 +73,10 @@ class Study:
     results: tuple[Result, ...]
     failures: tuple[Failure, ...] = ()
     folder: Path | None = field(default=None)
+    rope: float = ROPE
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "rope", check_rope(self.rope))
         for name, kind in (("results", Result), ("failures", Failure)):
             accepted = f"{kind.__name__} records"
             entries = check_sequence(name, accepted, getattr(self, name))
@@ -213,16 +219,17 @@ class Study:
             "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
         )
 
-    def comparisons(self, *, rope: float = ROPE) -> list[statistics.Comparison]:
+    def comparisons(self, *, rope: float | None = None) -> list[statistics.Comparison]:
         """Return every pair of models compared on the test images, Holm-corrected, best models first.
 
         See `statistics.compare_pairs`; models tested on other images than the best one's are left out.
 
         Parameters
         ----------
-        rope : float, default 0.005
-            Differences of less than half a point, with their whole interval, count as practically none.
+        rope : float, optional
+            In place of the study's own.
         """
+        rope = self.rope if rope is None else rope
         alike = self._alike()
         groups = self._groups(alike[0]) if alike else None
         return statistics.compare_pairs(
@@ -239,12 +246,12 @@ class Study:
         tested = {name: _test_images(self._models[name][0]) for name in ranked}
         return [name for name in ranked if tested[name] == tested[ranked[0]]]
 
-    def verdicts(self, *, rope: float = ROPE) -> list[str]:
+    def verdicts(self, *, rope: float | None = None) -> list[str]:
         """Return what may be said of the best model against each other one, in words.
 
         One of three things: it is better; both are practically equal, the whole interval of their difference
-        lying within ``-rope`` to ``rope`` (default half a point); or it is not known, and what would tell. Of
-        three models or more the last line has the ranks that each may have (`statistics.rank_intervals`).
+        lying within ``-rope`` to ``rope`` (by default the study's); or it is not known, and what would tell.
+        Of three models or more the last line has the ranks that each may have (`statistics.rank_intervals`).
         """
         alike = self._alike()
         if len(self.names) < 2 or not alike:
@@ -405,8 +412,14 @@ class Study:
         )
 
     @classmethod
-    def load(cls, folder: str | Path) -> Study:
+    def load(cls, folder: str | Path, *, rope: float = ROPE) -> Study:
         """Read back a folder of runs.
+
+        Parameters
+        ----------
+        folder : str or Path
+        rope : float, default 0.005
+            The region of practical equivalence, a fraction.
 
         Raises
         ------
@@ -440,7 +453,7 @@ class Study:
                 )
         if not results and not any(failure.error != "RecordError" for failure in failures):
             raise RecordError(failures[0].message, argument="folder", value=str(path))
-        return cls(results=tuple(results), failures=tuple(failures), folder=path)
+        return cls(results=tuple(results), failures=tuple(failures), folder=path, rope=rope)
 
 
 def _test_images(result: Result) -> Any:
