@@ -100,3 +100,12 @@ def test_bad_data_is_refused_before_anything_is_drawn():
         history_data({"loss": [1, 2], "accuracy": [1]})
     with pytest.raises(InvalidInputError, match="as many rows as there are images, 4"):
         mistake_data([0, 1], [[1, 0], [0, 1]], length=4)
+
+
+def test_names_with_line_breaks_and_tabs_stay_on_their_line():
+    from transferzoo import plots
+
+    names = ["a\nb", "c\ttab", "d\x07"]
+    ax = plots.confusion_matrix([0, 1, 2], [0, 1, 1], class_names=names)
+    assert [label.get_text() for label in ax.get_yticklabels()][:2] == ["a b", "c tab"]
+    assert comparison_data([{"model": "a\nb", "accuracy": 0.5}]).names == ("a b",)

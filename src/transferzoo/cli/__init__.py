@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import logging
 import signal
 import sys
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import typer
@@ -57,8 +60,10 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         before = arguments[max(0, arguments.index("") - 1)]
         return _complain(f"An argument is empty, after '{before}'. Give it a value, or leave it out.", 2)
     command = _command()
+    options = options_of(command, arguments)
     try:
-        code = command.main(arguments, prog_name="transferzoo", standalone_mode=False)
+        with _warnings_in_shell(options):
+            code = command.main(arguments, prog_name="transferzoo", standalone_mode=False)
         return _interrupted() if code == INTERRUPTED else code if isinstance(code, int) else 0
     except typer.Exit as stop:
         return stop.exit_code
@@ -72,7 +77,7 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
         if debug:
             raise
         failed = isinstance(error, DownloadError | DivergedError | OutputError | RecordError)
-        words = in_shell(str(error), error.argument, options_of(command, arguments), arguments)
+        words = in_shell(str(error), error.argument, options, arguments)
         return _complain(words, 1 if failed else 2)
     except Exception as error:
         format_message = getattr(error, "format_message", None)
@@ -86,6 +91,32 @@ def run(arguments: list[str], *, debug: bool = False) -> int:
             return _complain(f"{format_message()} See: {command} --help".replace("\n", " "), 2)
         reason = " ".join(str(error).split())[:300]
         return _complain(f"{type(error).__name__}: {reason} (--debug shows where)", 1)
+
+
+class _InShell(logging.Handler):
+    """Writes warnings to standard error as it is at that moment, with options in place of arguments."""
+
+    def __init__(self, options: Collection[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._options = options
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one warning."""
+        print(in_shell(record.getMessage(), None, self._options), file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _warnings_in_shell(options: Collection[str]) -> Iterator[None]:
+    logger = logging.getLogger("transferzoo")
+    handler = _InShell(options)
+    # where the caller listens already, nothing is said twice
+    listening = logger.hasHandlers()
+    if not listening:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def _command() -> Any:

@@ -10,9 +10,10 @@ import typer
 from transferzoo.cli import output
 from transferzoo.cli.app import app
 from transferzoo.cli.options import JsonOption, number_list, prepare, sharing
+from transferzoo.cli.wording import in_shell
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from transferzoo.linting.findings import Finding
 
@@ -25,6 +26,7 @@ NOT_FOR_LINT = ("as_json", "out", "cache", "lint", "quiet", "minutes")
 )
 @sharing(saves_models=False, without=NOT_FOR_LINT)
 def lint(
+    context: typer.Context,
     names: Annotated[list[str], typer.Argument(help="Backbones; several are linted as a comparison.")],
     seeds: Annotated[
         str | None,
@@ -48,18 +50,19 @@ def lint(
     if as_json:
         print(json.dumps([finding.to_dict() for finding in findings], indent=1, ensure_ascii=False))
     else:
-        _show(findings)
+        _show(findings, {option for parameter in context.command.params for option in parameter.opts})
     if any(finding.severity == "error" for finding in findings):
         raise typer.Exit(1)
 
 
-def _show(findings: Sequence[Finding]) -> None:
+def _show(findings: Sequence[Finding], options: Collection[str]) -> None:
     from rich.text import Text
 
     colours = {"error": "bold red", "warning": "bold yellow", "note": "bold"}
     console = output.console()
     for finding in findings:
         title, _, body = str(finding).partition("\n")
+        body = in_shell(body, None, options)
         # as Text, so that brackets in a name are no markup
         console.print(Text.assemble((title, colours[finding.severity]), f"\n{body}\n"))
     counts = {severity: sum(each.severity == severity for each in findings) for severity in colours}

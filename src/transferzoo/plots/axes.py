@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transferzoo.errors import invalid
+from transferzoo.errors import invalid, printable
 from transferzoo.ground.metrics import is_fraction, readable
 
 if TYPE_CHECKING:
@@ -43,11 +43,17 @@ def size_in_points(ax: Axes) -> tuple[float, float]:
     return box.width * 72 / dpi, box.height * 72 / dpi
 
 
+def on_one_line(name: Any) -> str:
+    """Return a name as it can be drawn beside others: no line breaks, tabs or control characters."""
+    return printable(" ".join(str(name).split()))
+
+
 def fitted(text: str, points: float, size: float) -> str:
-    """Return text cut in its middle to fit into so many points at a font size.
+    """Return a name cut in its middle to fit into so many points at a font size.
 
     Long names often begin alike, and differ at their ends.
     """
+    text = on_one_line(text)
     room = max(3, int(points / (CHARACTER * size)))
     if len(text) <= room:
         return text

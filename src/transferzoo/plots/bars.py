@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from transferzoo.errors import invalid
 from transferzoo.ground.metrics import is_fraction, less_is_better, metric_title, readable
-from transferzoo.plots.axes import BLUE, check_axes, finite_number, format_axis, new_axes, titled
+from transferzoo.plots.axes import BLUE, check_axes, finite_number, format_axis, new_axes, on_one_line, titled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -57,7 +57,7 @@ def comparison_data(rows: Any, metric: str = "accuracy") -> ComparisonData:
     known = np.isfinite(low) & np.isfinite(high) & np.isfinite(values)
     return ComparisonData(
         metric=metric,
-        names=tuple(str(records[index]["model"]) for index in order),
+        names=tuple(on_one_line(records[index]["model"]) for index in order),
         values=values,
         low=np.where(known, low, np.nan),
         high=np.where(known, high, np.nan),

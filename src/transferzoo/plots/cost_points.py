@@ -12,7 +12,16 @@ from numpy.typing import NDArray
 
 from transferzoo.errors import invalid
 from transferzoo.ground.metrics import metric_title
-from transferzoo.plots.axes import BLUE, CHARACTER, GREY, check_axes, finite_number, format_axis, new_axes
+from transferzoo.plots.axes import (
+    BLUE,
+    CHARACTER,
+    GREY,
+    check_axes,
+    finite_number,
+    format_axis,
+    new_axes,
+    on_one_line,
+)
 from transferzoo.plots.bars import column_of, records_of
 
 if TYPE_CHECKING:
@@ -79,7 +88,7 @@ def cost_data(rows: Any, cost: str = "parameters") -> CostData:
     known = np.isfinite(low) & np.isfinite(high)
     return CostData(
         cost=cost,
-        names=tuple(str(row["model"]) for row in kept),
+        names=tuple(on_one_line(row["model"]) for row in kept),
         costs=costs[both],
         accuracies=accuracies[both],
         low=np.where(known, low, np.nan),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from transferzoo.errors import invalid
-from transferzoo.plots.axes import BLUE, GREY, VERMILLION, check_axes, new_axes
+from transferzoo.plots.axes import BLUE, GREY, VERMILLION, check_axes, new_axes, on_one_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,7 +96,7 @@ def ladder(steps: Sequence[Mapping[str, Any]], *, ax: Axes | None = None) -> Axe
         ax.text(1.02, row, words, transform=side, va="center", fontsize=9, color=colour)
     if any(step.get("gain") is not None for step in every):
         ax.set_title("points gained (95 % interval)", loc="right", fontsize=9, color=GREY, x=1.38)
-    ax.set_yticks(places, [str(step["label"]) for step in every], parse_math=False)
+    ax.set_yticks(places, [on_one_line(step["label"]) for step in every], parse_math=False)
     ax.set_ylim(len(every) - 0.5, -0.5)
     top = float(np.nanmax(highs))
     ax.set_xlim(0, min(1.1, (top if math.isfinite(top) else 1.0) * 1.18 + 0.02))
