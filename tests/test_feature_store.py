@@ -318,6 +318,21 @@ def test_a_folder_that_cannot_be_written_costs_a_warning_and_no_more(tmp_path, n
     assert store.clear() == 0
 
 
+def test_one_bit_that_is_turned_over_is_found_and_the_features_computed_again(store, numbers, caplog):
+    store.get_or_compute(KEY, SHAPE, "float32", Counted(numbers))
+    (entry,) = store.entries()
+    path = entry.folder / "features.npy"
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    compute = Counted(numbers)
+    with caplog.at_level(logging.WARNING, "transferzoo"):
+        array = store.get_or_compute(KEY, SHAPE, "float32", compute)
+    np.testing.assert_array_equal(array, numbers)
+    assert compute.calls == 1
+    assert "its bytes are not those that were written" in caplog.text
+
+
 def test_too_little_disk_costs_a_warning_and_computes_once(store, numbers, caplog, monkeypatch):
     usage = type("Usage", (), {"free": 20_000})
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
@@ -439,7 +454,7 @@ def test_the_command_line_lists_what_is_kept(filled):
     assert first.split()[5:7] == ["1,000", "8"]
     assert re.search(r" 32\.\d kB +\d{4}-\d\d-\d\d \d\d:\d\d$", first.rstrip())
     assert second.split()[0] == "?"
-    assert re.sub(r"64\.\d", "64", total) == f"2 kept, 64 kB of at most 4 GB, in {filled / 'features'}"
+    assert re.sub(r"64\.\d", "64", total) == f"2 kept, 65.1 kB of at most 4 GB, in {filled / 'features'}"
 
 
 def test_the_command_line_lists_an_empty_cache(tmp_path):
@@ -456,7 +471,7 @@ def test_the_command_line_clears_what_is_old(filled):
 def test_the_command_line_clears_everything_without_asking_where_nobody_can_answer(filled):
     done = command("clear", cache=filled)
     assert done.returncode == 0
-    assert re.match(r"Freed 64\.\d kB; 0 kept, in ", done.stdout)
+    assert re.match(r"Freed 65\.\d kB; 0 kept, in ", done.stdout)
     assert FeatureStore(filled / "features").entries() == []
 
 

@@ -302,7 +302,6 @@ LONG = {
     "statistics",
     "studies.comparing",
     "studies.study",
-    "studies.calls",
     "studies.transferability",
     "training.loop",
 }

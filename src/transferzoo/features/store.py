@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import datetime
 import hashlib
+import io
+import itertools
 import json
 import logging
 import os
@@ -19,13 +21,13 @@ import numpy as np
 
 from transferzoo.errors import invalid
 from transferzoo.ground.arguments import check_count, finite
-from transferzoo.ground.storage.bounded import OVERHEAD_BYTES, BoundedFolder, folder_size
+from transferzoo.ground.storage.bounded import OVERHEAD_BYTES, BoundedFolder, check_bytes, folder_size
 from transferzoo.ground.storage.files import cache_folder, check_path, read_json
 from transferzoo.version import __version__
 
 logger = logging.getLogger("transferzoo.features.store")
 
-FORMAT = 1
+FORMAT = 2
 DEFAULT_MAX_BYTES = 4 * 10**9
 FEATURES = "features.npy"
 ENTRY = "entry.json"
@@ -249,19 +251,26 @@ class FeatureStore:
             record = read_json(folder / ENTRY)
             array = np.load(folder / FEATURES, mmap_mode="r", allow_pickle=False)
             whole = (folder / FEATURES).stat().st_size == array.offset + array.nbytes
-            if not whole or (array.shape, array.dtype) != (shape, dtype) or record["key"] != _plain(key):
+            if (
+                not whole
+                or (array.shape, array.dtype) != (shape, dtype)
+                or record["key"] != json.loads(json.dumps(dict(key)))
+            ):
                 raise ValueError("it does not hold what it should")
+            seconds = float(record["seconds"])
+            check_bytes(folder / FEATURES, record["sha256"])
         except (FileNotFoundError, NotADirectoryError):
             if not folder.is_dir():
                 return None
             problem = "a file is missing"
-        except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
+        except Exception as error:
+            # a damaged header of an array raises whatever Python's parser meets in it
             problem = str(error)
         else:
             with contextlib.suppress(OSError):  # a cache that others fill may be read-only
                 os.utime(folder / ENTRY)
             if reused is not None:
-                reused(float(record.get("seconds", 0.0)))
+                reused(seconds)
             return np.asarray(array)
         if remove_damaged:
             logger.warning("the features in %s are damaged and computed again: %s", folder, problem)
@@ -280,17 +289,18 @@ class FeatureStore:
         started = time.perf_counter()
         with self._kept.adding(name, int(np.prod(shape)) * dtype.itemsize) as part:
             # written, not mapped: a full disk is an OSError here, and would kill the process there
+            digest = hashlib.sha256()
             with (part / FEATURES).open("wb") as stream:
-                header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False}
-                np.lib.format.write_array_header_1_0(stream, {**header, "shape": shape})
-                for block in _checked(blocks, shape, dtype):
-                    stream.write(block.data)
+                for piece in itertools.chain([_header(shape, dtype)], _checked(blocks, shape, dtype)):
+                    stream.write(piece.data)
+                    digest.update(piece.data)
             record = {
                 "format": FORMAT,
                 "description": dict(description),
-                "key": _plain(key),
+                "key": dict(key),
                 "shape": list(shape),
                 "dtype": dtype.name,
+                "sha256": digest.hexdigest(),
                 "made": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                 "seconds": round(time.perf_counter() - started, 3),
                 "versions": {"transferzoo": __version__, "numpy": np.__version__},
@@ -337,6 +347,14 @@ def array_digest(array: np.ndarray) -> str:
     return digest.hexdigest()
 
 
+def _header(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Return the bytes that an ``.npy`` file of such an array begins with."""
+    stream = io.BytesIO()
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    return np.frombuffer(stream.getvalue(), np.uint8)
+
+
 def _checked(blocks: Blocks, shape: tuple[int, ...], dtype: np.dtype) -> Iterator[np.ndarray]:
     rows = 0
     try:
@@ -362,10 +380,6 @@ def _in_memory(shape: tuple[int, ...], dtype: np.dtype, blocks: Blocks) -> np.nd
         raise failure.error from None
     array.flags.writeable = False  # as those from disk are
     return array
-
-
-def _plain(key: Mapping[str, Any]) -> Any:
-    return json.loads(json.dumps(dict(key)))
 
 
 def _entry(folder: Path, last_used: float) -> FeatureEntry:

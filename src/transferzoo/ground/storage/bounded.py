@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import logging
 import re
 import secrets
@@ -22,6 +23,8 @@ LOCKS = ".locks"
 NAME = re.compile(r"[0-9a-f]{32}")
 # beside an entry's numbers: the header of one file, and the record
 OVERHEAD_BYTES = 8192
+# files whose bytes were compared with their hash in this process
+_CHECKED: set[tuple[str, int, int, int]] = set()
 
 
 @dataclass(frozen=True)
@@ -149,3 +152,16 @@ def folder_size(folder: Path) -> int:
         for path in folder.iterdir():
             total += path.stat().st_size
     return total
+
+
+def check_bytes(path: Path, expected: str) -> None:
+    """Raise a ValueError if a file is not the one that was written; read once a process."""
+    status = path.stat()
+    seen = (str(path), status.st_mtime_ns, status.st_size, status.st_ino)
+    if seen in _CHECKED:
+        return
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != expected:
+        raise ValueError("its bytes are not those that were written")
+    _CHECKED.add(seen)
