@@ -38,11 +38,7 @@ Blocks = Callable[[], Iterable[np.ndarray]]
 
 
 def features_folder() -> Path:
-    """Return where features are kept unless told otherwise.
-
-    ``$TRANSFERZOO_CACHE/features``, else ``$KERAS_HOME/transferzoo/features``, else
-    ``~/.keras/transferzoo/features``.
-    """
+    """Return where features are kept by default; `FeatureStore` says where that is."""
     named = os.environ.get("TRANSFERZOO_CACHE")
     return (Path(named).expanduser() if named else cache_folder() / "transferzoo") / "features"
 
