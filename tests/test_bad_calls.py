@@ -79,7 +79,7 @@ KINDS = {
     "number": "minutes lowest highest learning_rate momentum weight_decay temperature power magnitude mixup "
     "cutmix factor minimum layer_decay label_smoothing warmup",
     "share": "threshold rope validation test confidence rate rotation zoom shift erase",
-    "flag": "exact save_model cache lint replace flip_safe nesterov horizontal_flip rerun faithful",
+    "flag": "exact features save_model cache lint replace flip_safe nesterov horizontal_flip rerun faithful",
     "choice": "classifier_activation preprocessing stem normalize strategy resize layout on_error kind fill "
     "optimizer schedule when heads batch_norm keep channels cost metric sampling class_weight",
     "size": "image_size",
@@ -95,7 +95,7 @@ KINDS = {
     "model": "model",
     "record": "recipe augmentation plateau reading",
     "mapping": "arguments build",
-    "names": "backbones models paths phases known_faults faults stems",
+    "names": "ignore backbones models paths phases known_faults faults stems",
     "axes": "ax",
     "progress": "verbose progress",
     "callable": "head loader builder",
@@ -263,6 +263,7 @@ FREE = {
         "left_out",
         "monitor",
         "names",
+        "origins",
         "output_stride",
         "parameters",
         "reduction",

@@ -40,6 +40,7 @@ CALLS = {
     "ingredients.py": ((*SMALL, *FEW, "--epochs", "1", "--only", "no_augmentation"), 2),
     "input_pipeline.py": (("--dataset", "digits", "--images", "256", "--repeats", "1"), 5),
     "kills.py": (("--kills", "1"), 4),
+    "lint_quality.py": ((*DIGITS, *FEW, "--backbone", "mobilenet_025"), 15),
     "memory.py": (("--runs", "2"), 2),
     "practised_hand.py": ((*DIGITS, "--train", "120", "--minutes", "0.1"), 1),
     "resolution.py": ((*DIGITS, *FEW, "--backbones", "mobilenet_025", "--sizes", "32", "48"), 2),

@@ -60,6 +60,8 @@ class RunPlan:
     call: Mapping[str, Any]
     keep_features: bool
     minutes: float | None = None
+    # what lint found beforehand, for the record
+    findings: tuple[Mapping[str, str], ...] = ()
 
     @property
     def backbone(self) -> Backbone | None:

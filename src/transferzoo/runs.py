@@ -148,7 +148,9 @@ def fit_and_evaluate(
         progress=progress,
     )
     if lint and not run.finished():
-        log_findings(findings_for(run))
+        found = findings_for(run)
+        log_findings(found)
+        run = replace(run, findings=tuple(each.record() for each in found))
     return execute(run, callbacks=callbacks, save_model=save_model, progress=progress, began=began)
 
 
@@ -296,6 +298,7 @@ def _judged(
             "left_out": dict(data.left_out),
             "images": images_record(data.input_shape, data.reading),
             "returned": trained.returned,
+            "findings": [dict(each) for each in run.findings],
             **({"chosen": dict(trained.chosen)} if trained.chosen else {}),
             "started": started.isoformat(timespec="seconds"),
         },

@@ -37,6 +37,13 @@ def lint(
             rich_help_panel="Run",
         ),
     ] = None,
+    ignore: Annotated[
+        str | None,
+        typer.Option("--ignore", help="Codes to leave out, with commas: TZ207,TZ408.", show_default="none"),
+    ] = None,
+    features: Annotated[
+        bool, typer.Option("--features", help="Also look for label errors, in the backbone's features.")
+    ] = False,
     as_json: JsonOption = False,
     **given: Any,
 ) -> None:
@@ -46,7 +53,9 @@ def lint(
     del options["verbose"]
     from transferzoo.linting.advice import lint as find
 
-    findings = find(names[0] if len(names) == 1 else names, data, seeds=numbers, **options)
+    codes = [] if ignore is None else [code.strip() for code in ignore.split(",")]
+    several = names[0] if len(names) == 1 else names
+    findings = find(several, data, seeds=numbers, ignore=codes, features=features, **options)
     if as_json:
         print(json.dumps([finding.to_dict() for finding in findings], indent=1, ensure_ascii=False))
     else:

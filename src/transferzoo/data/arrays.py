@@ -134,7 +134,7 @@ def gather(
     shares : mapping of split to int or float
         How much to split off, in this order.
     beside : mapping of str to mapping of split to sequence of str
-        What else is known of each image: ``"files"`` and ``"groups"``.
+        What else is known of each image: ``"files"``, ``"groups"`` and ``"origins"``.
     class_names, seed, name, source, flip_safe
         As `from_arrays` takes them.
     """
@@ -207,6 +207,7 @@ def gather(
         flip_safe=flip_safe,
         files=known.get("files", {}),
         groups=known.get("groups", {}),
+        origins=known.get("origins", {}),
         **arrays,
     )
 

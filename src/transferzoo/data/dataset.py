@@ -27,7 +27,7 @@ from transferzoo.ground.arguments import check_count, check_flag, check_seed
 from transferzoo.ground.metrics import bytes_in_words
 
 # what each image may have beside its label
-BESIDE = ("files", "groups")
+BESIDE = ("files", "groups", "origins")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -73,6 +73,9 @@ class Dataset:
     groups : mapping of str to ndarray of str, shape (n,)
         For each split what each image belongs to. No group is in two splits. Empty where no groups were
         given.
+    origins : mapping of str to ndarray of str, shape (n,)
+        For each split the format and the size of each image's file, such as ``"JPEG 640×480"``, width first.
+        Empty where the images came as arrays.
 
     Raises
     ------
@@ -106,6 +109,7 @@ class Dataset:
     reading: Reading | None = None
     files: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
     groups: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    origins: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         how = "Build the dataset with from_arrays, which converts."

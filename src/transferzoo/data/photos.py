@@ -143,12 +143,14 @@ def dataset_from_files(
     if read.broken:
         counts[UNREADABLE] = counts.get(UNREADABLE, 0) + len(read.broken)
     given: dict[str, tuple[Any, Any]] = dict.fromkeys(SPLITS, (None, None))
-    beside: dict[str, dict[str, Sequence[Any]]] = {"files": {}, **({} if groups is None else {"groups": {}})}
+    beside: dict[str, dict[str, Sequence[Any]]] = {"files": {}, "origins": {}}
+    beside |= {} if groups is None else {"groups": {}}
     start = place = 0
     for split, paths in files.items():
         kept = read.kept[(read.kept >= start) & (read.kept < start + len(paths))] - start
         given[split] = read.images[place : place + len(kept)], labels[split][kept]
         beside["files"][split] = [printable(shown[split][number]) for number in kept]
+        beside["origins"][split] = read.origins[place : place + len(kept)]
         if groups is not None:
             beside["groups"][split] = [groups[split][number] for number in kept]
         start, place = start + len(paths), place + len(kept)

@@ -78,6 +78,7 @@ class Read:
     kept: np.ndarray
     broken: tuple[tuple[Path, str], ...]
     cropped: int = 0
+    origins: tuple[str, ...] = ()
 
 
 def read_images(
@@ -168,28 +169,42 @@ def decode(files: Sequence[Path], reading: Reading) -> Read:
     x = np.empty((len(files), height, width, 3), np.uint8)
     kept: list[int] = []
     broken: list[tuple[Path, str]] = []
+    origins: list[str] = []
     cropped = 0
     with strict_pillow():
         for file in files:
             try:
-                image = open_upright(file, reading.background)
+                image, kind = _opened(file, reading.background)
             except Exception as error:
                 broken.append((file, _reason(error)))
                 continue
+            origins.append(f"{kind} {image.width}×{image.height}")
             cropped += reading.resize == "crop" and _lost(image.size, (width, height)) > CROPPED
             x[len(kept)] = np.asarray(fit_image(image, reading))
             kept.append(len(kept) + len(broken))
     # every file read: no second copy
     images = x if len(kept) == len(files) else x[: len(kept)].copy()
-    return Read(images=images, kept=np.array(kept, np.int64), broken=tuple(broken), cropped=cropped)
+    return Read(
+        images=images,
+        kept=np.array(kept, np.int64),
+        broken=tuple(broken),
+        cropped=cropped,
+        origins=tuple(origins),
+    )
 
 
 def open_upright(path: Path, background: tuple[int, int, int]) -> Image.Image:
     """Return a decoded image as RGB with 8 bits per channel, upright, without transparency."""
+    return _opened(path, background)[0]
+
+
+def _opened(path: Path, background: tuple[int, int, int]) -> tuple[Image.Image, str]:
+    """Return a decoded image and its format, such as ``"JPEG"``."""
     from PIL import Image
 
     with Image.open(path, formats=readable_formats()) as opened:
-        return flattened(opened, background)
+        kind = opened.format or "unknown"
+        return flattened(opened, background), kind
 
 
 def flattened(opened: Image.Image, background: tuple[int, int, int]) -> Image.Image:

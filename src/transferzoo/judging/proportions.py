@@ -138,6 +138,7 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike, *, exact: bool = False) 
     """
     from scipy.stats import binom
 
+    exact = check_flag("exact", exact)
     a, b = check_pair(correct_a, correct_b)
     if a.ndim != 1 or b.ndim != 1:
         raise invalid("correct_a", "of one run, shape (n,); tz.statistics.difference takes several", a.shape)
@@ -145,7 +146,7 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike, *, exact: bool = False) 
     total = only_a + only_b
     fewer = min(only_a, only_b)
     p_value = min(1.0, 2 * float(binom.cdf(fewer, total, 0.5))) if total else 1.0
-    if total and not check_flag("exact", exact):
+    if total and not exact:
         seen = float(binom.pmf(fewer, total, 0.5))
         p_value = 1 - seen / 2 if only_a == only_b else p_value - seen
     return McNemar(only_a=only_a, only_b=only_b, p_value=p_value)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from transferzoo.data.catalog import resolve_data
 from transferzoo.errors import invalid
-from transferzoo.ground.arguments import check_seed, check_seeds
+from transferzoo.ground.arguments import check_flag, check_seed, check_seeds
 from transferzoo.linting.checks import findings_between, findings_for
-from transferzoo.linting.findings import Finding, worst_first
+from transferzoo.linting.findings import Finding, check_codes, worst_first
 from transferzoo.planning import RunPlan, plan_run
 
 if TYPE_CHECKING:
@@ -26,11 +26,14 @@ def lint(
     *,
     seed: int = 0,
     seeds: Sequence[int] | None = None,
+    ignore: Sequence[str] = (),
+    features: bool = False,
     **options: Any,
 ) -> list[Finding]:
     """Find what would make a training's result wrong, misleading or weak, before it begins.
 
-    Nothing is trained, and no weights are fetched or read. A dataset given by its name is loaded.
+    Nothing is trained and, unless `features` is True, no weights are fetched or read. A dataset given by its
+    name is loaded.
 
     Parameters
     ----------
@@ -44,6 +47,11 @@ def lint(
         Of the run.
     seeds : sequence of int, optional
         Of a comparison, as `compare` takes them.
+    ignore : sequence of str, default ()
+        Codes that are left out, such as ``["TZ207"]``.
+    features : bool, default False
+        Also compute the features of the first model's backbone, which takes as long as predicting all images
+        once, and look for likely label errors in them. They are kept on disk for the training.
     **options
         As `fit_and_evaluate` takes them: `weights`, `head`, `epochs`, `learning_rate`, ….
 
@@ -66,6 +74,7 @@ def lint(
     ['TZ101', 'TZ207']
     """
     numbers = [check_seed(seed)] if seeds is None else check_seeds(seeds)
+    ignored, features = check_codes(ignore), check_flag("features", features)
     data = resolve_data(data, seed=seed)
     runs: list[RunPlan] = []
     for name, one, own in _entries(model):
@@ -90,7 +99,12 @@ def lint(
         remedy = "A mapping gives them names: {'first': …, 'second': …}."
         raise invalid("model", "models of different names", names, remedy=remedy)
     found = [finding for run in runs for finding in findings_for(run)]
-    return worst_first([*found, *findings_between(runs, seeds=len(numbers))])
+    found += findings_between(runs, seeds=len(numbers))
+    if features and "TZ217" not in ignored:
+        from transferzoo.linting.feature_checks import feature_findings
+
+        found += feature_findings(runs[0])
+    return worst_first(each for each in found if each.code not in ignored)
 
 
 def _entries(model: Any) -> list[tuple[str | None, Any, dict[str, Any]]]:

@@ -12,6 +12,7 @@ from transferzoo.data.splits import SPLITS
 from transferzoo.errors import listing
 from transferzoo.linting.duplicates import image_hashes, near_copies
 from transferzoo.linting.findings import Finding, found, points
+from transferzoo.linting.image_checks import image_findings
 
 # above this share of the test images, what they add to the accuracy is no longer a detail
 MANY_COPIES = 0.05
@@ -36,12 +37,13 @@ _MOST_KEPT = 16
 
 def data_findings(data: Dataset) -> tuple[Finding, ...]:
     """Return what is found in the images and labels; looked for once a process and content."""
-    files = "\0".join(name for names in data.files.values() for name in names)
+    beside = [*data.files.values(), *data.origins.values()]
+    files = "\0".join(str(name) for names in beside for name in names)
     key = (data.name, data.content_hash(), files)
     if key not in _KEPT:
         while len(_KEPT) >= _MOST_KEPT:
             del _KEPT[next(iter(_KEPT))]
-        _KEPT[key] = (*_copies(data), *_labels(data))
+        _KEPT[key] = (*_copies(data), *_labels(data), *image_findings(data))
     return _KEPT[key]
 
 
@@ -120,7 +122,7 @@ def _near_copies(data: Dataset, in_test: np.ndarray) -> Iterator[Finding]:
     if not len(others):
         return
     labels = np.concatenate([data.y_train, data.y_validation])
-    near = near_copies(data.x_test[others], (data.x_train, data.x_validation))
+    near = near_copies(data.x_test[others], (data.x_train, data.x_validation), mirrored=data.flip_safe)
     if not len(near.pairs):
         return
     query, partner = others[near.pairs[:, 0]], near.pairs[:, 1]
@@ -135,8 +137,8 @@ def _near_copies(data: Dataset, in_test: np.ndarray) -> Iterator[Finding]:
         "error" if share >= MANY_COPIES else "warning",
         what=f"{len(query):,} of {of} test images ({points(share)}) are near-copies of training or "
         f"validation images, {differing:,} of them with another label; the closest are "
-        f"{data.name_of('test', int(query[0]))} and {where}. Mirrored and strongly cropped copies are not "
-        "counted.",
+        f"{data.name_of('test', int(query[0]))} and {where}. {near.mirrored:,} of them are mirrored. "
+        "Strongly cropped copies are not counted.",
         why="Such images are easier than new ones. CIFAR-10 and CIFAR-100 are known to have 3.25 % and 10 % "
         "of them (Barz and Denzler 2020, arXiv:1902.00423); with these replaced, the error of a ResNeXt-29 "
         "rose from 3.56 to 3.95 % and from 18.4 to 20.8 % (the leaderboard of ciFAIR).",

@@ -29,10 +29,13 @@ class NearCopies:
         Places in the first and in the second set, the most alike pair first.
     looked_at : int
         Images of the first set that were looked at.
+    mirrored : int, default 0
+        How many of the pairs are of mirror images; these come last.
     """
 
     pairs: np.ndarray
     looked_at: int
+    mirrored: int = 0
 
 
 def image_hashes(images: np.ndarray) -> np.ndarray:
@@ -78,20 +81,24 @@ def thumbnails(images: np.ndarray, side: int = COARSE) -> np.ndarray:
     return small
 
 
-def near_copies(images: np.ndarray, others: np.ndarray | Sequence[np.ndarray]) -> NearCopies:
+def near_copies(
+    images: np.ndarray, others: np.ndarray | Sequence[np.ndarray], *, mirrored: bool = False
+) -> NearCopies:
     """Pair images with the most alike of another set, where the two are almost the same.
 
     Gray 8×8 thumbnails, their mean taken away and scaled to length 1, name up to 8 candidates an image.
     A pair counts where the directions of the gray gradients agree too, on 16×16: changed brightness,
     contrast, colour and compression leave those as they are, and another photo of a like thing does not.
-    Mirrored, turned or shifted copies are not found. Nor is any where all images are much alike, such as
-    scans of digits: a pair must stand out from an image's tenth most alike.
+    Turned or shifted copies are not found. Nor is any where all images are much alike, such as scans of
+    digits: a pair must stand out from an image's tenth most alike.
 
     Parameters
     ----------
     images : ndarray, shape (n, height, width, channels)
     others : ndarray or sequence of ndarray, shape (m, height, width, channels)
         The other set, or its parts; places are counted through them.
+    mirrored : bool, default False
+        Also pair images with the mirror images of others.
 
     Returns
     -------
@@ -110,6 +117,24 @@ def near_copies(images: np.ndarray, others: np.ndarray | Sequence[np.ndarray]) -
     of_parts = np.concatenate([_unit(thumbnails(part)) for part in parts])
     least = max(FINE_LIKENESS, _out_of_the_common(images, small, parts, of_parts))
     chosen = np.arange(0, len(small), -(-len(small) * len(of_parts) // MOST_PAIRS))
+    pairs = _pairs(images, small, parts, of_parts, chosen, least)
+    if not mirrored:
+        return NearCopies(pairs=pairs, looked_at=len(chosen))
+    turned = images[:, :, ::-1]
+    more = _pairs(turned, _unit(thumbnails(turned)), parts, of_parts, chosen, least)
+    more = more[~np.isin(more[:, 0], pairs[:, 0])]
+    return NearCopies(pairs=np.concatenate([pairs, more]), looked_at=len(chosen), mirrored=len(more))
+
+
+def _pairs(
+    images: np.ndarray,
+    small: np.ndarray,
+    parts: Sequence[np.ndarray],
+    of_parts: np.ndarray,
+    chosen: np.ndarray,
+    least: float,
+) -> np.ndarray:
+    """Return each image's most alike other one, where they are alike enough; the most alike pair first."""
     candidates = [np.empty((0, 2), "int64")]
     rows = max(1, AT_ONCE // len(of_parts))
     for start in range(0, len(chosen) if least < 1 else 0, rows):
@@ -122,12 +147,12 @@ def near_copies(images: np.ndarray, others: np.ndarray | Sequence[np.ndarray]) -
             candidates.append(np.stack([np.full_like(places, block[row]), places], axis=1))
     pairs = np.concatenate(candidates)
     if not len(pairs):
-        return NearCopies(pairs=pairs, looked_at=len(chosen))
+        return pairs
     likeness = _gradient_likeness(images, parts, pairs)
     order = np.argsort(-likeness, kind="stable")
     order = order[likeness[order] > least]
     _, first = np.unique(pairs[order, 0], return_index=True)
-    return NearCopies(pairs=pairs[order[np.sort(first)]], looked_at=len(chosen))
+    return np.asarray(pairs[order[np.sort(first)]])
 
 
 def _out_of_the_common(

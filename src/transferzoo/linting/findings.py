@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from transferzoo.errors import invalid
+from transferzoo.ground.arguments import check_sequence
 
 logger = logging.getLogger("transferzoo")
 
@@ -36,6 +37,12 @@ CODES: dict[str, tuple[str, str]] = {
     "TZ209": ("single-class", "all images of a split have one label"),
     "TZ210": ("copies-in-validation", "validation images are among the training images"),
     "TZ211": ("scarce-class", "a class has too few images to learn from or to be tested on"),
+    "TZ212": ("brightness-tells-class", "brightness alone tells a class from the others"),
+    "TZ213": ("files-tell-class", "the files' format or size alone tells the classes"),
+    "TZ214": ("drift", "splits differ in brightness, contrast, format or size"),
+    "TZ215": ("empty-images", "images are nearly black, nearly white, of one colour or blurred"),
+    "TZ216": ("grouped-files", "file names say that images belong together, in different splits"),
+    "TZ217": ("likely-label-errors", "images look like another class than the one they are labelled as"),
     "TZ301": ("augmented-validation", "validation images are changed at random"),
     "TZ302": ("repeated-validation", "some validation images count twice"),
     "TZ303": ("carried-rate", "training begins at the rate that another model's ended with"),
@@ -123,6 +130,10 @@ class Finding:
         """Return plain JSON types."""
         return asdict(self)
 
+    def record(self) -> dict[str, str]:
+        """Return what stands in the record of a run: code, severity, what was found, and about what."""
+        return {name: getattr(self, name) for name in ("code", "severity", "what", "subject")}
+
     def __str__(self) -> str:
         lines = [f"{self.severity} {self.code} {self.name}{f': {self.subject}' if self.subject else ''}"]
         for label in ("what", "why", "how"):
@@ -143,6 +154,17 @@ def found(code: str, severity: str, what: str, why: str, how: str, subject: str 
     return Finding(
         code=code, name=CODES[code][0], severity=severity, what=what, why=why, how=how, subject=subject
     )
+
+
+def check_codes(codes: Any) -> frozenset[str]:
+    """Return codes of findings as a set, or raise with the nearest one."""
+    accepted = "codes of findings, such as ['TZ207']"
+    if isinstance(codes, str):
+        raise invalid("ignore", accepted, codes, remedy=f"Pass [{codes!r}].")
+    for code in check_sequence("ignore", accepted, codes):
+        if not isinstance(code, str) or code not in CODES:
+            raise invalid("ignore", accepted, code, candidates=CODES)
+    return frozenset(codes)
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:

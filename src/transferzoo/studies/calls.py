@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,52 @@ STUDY = "study.json"
 FORMAT = 1
 
 
-def keep_call(folder: Path, call: Mapping[str, Any]) -> None:
-    """Write a call of `compare` into the study's folder; nothing where it holds more than plain values."""
-    record = {"format": FORMAT, "call": dict(call)}
+def keep_call(
+    folder: Path,
+    models: Any,
+    data: Sequence[Mapping[str, Any]],
+    recipe: Any,
+    options: Mapping[str, Any],
+    told: Mapping[str, Any],
+) -> None:
+    """Write a call of `compare` into the study's folder; nothing where it holds more than plain values.
+
+    Parameters
+    ----------
+    folder : Path
+    models, recipe, options
+        As `compare` got them.
+    data : sequence of mapping
+        The calls that made the dataset; none for arrays.
+    told : mapping
+        Its other arguments.
+    """
+    call = {
+        "models": {name: _plain(each) for name, each in models.items()}
+        if isinstance(models, Mapping)
+        else list(models),
+        "data": [dict(each) for each in data],
+        "recipe": recipe if isinstance(recipe, str) else recipe.to_dict(),
+        **told,
+        "options": dict(options),
+    }
     try:
-        if call["data"] is None:
+        if not call["data"]:
             raise TypeError("the data came as arrays")
-        text = json.dumps(record, indent=1, allow_nan=False) + "\n"
+        text = json.dumps({"format": FORMAT, "call": call}, indent=1, allow_nan=False) + "\n"
     except (TypeError, ValueError) as error:
         logger.debug("the study's call is not kept: %s", error)
         (folder / STUDY).unlink(missing_ok=True)
         return
     with written_beside(folder / STUDY) as part:
         part.write_text(text, encoding="utf-8")
+
+
+def _plain(model: Any) -> Any:
+    """Return a model's options with its recipe in plain types."""
+    if isinstance(model, Mapping) and hasattr(model.get("recipe"), "to_dict"):
+        return {**model, "recipe": model["recipe"].to_dict()}
+    return dict(model) if isinstance(model, Mapping) else model
 
 
 def read_call(folder: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import math
 import os
@@ -163,30 +164,16 @@ def compare(
     for run in rounds[0]:
         check_callbacks(listed, run.recipe.phases[-1])
     if lint:
-        _tell(rounds[0], len(numbers))
+        rounds = _linted(rounds, len(numbers))
     rounds = _with_weights(rounds, progress)
     given = {"callbacks": tuple(listed), "save_model": save_model}
     carried = any("carried_rate" in run.recipe.faults for run in rounds[0])
     chains = rounds if carried else [[run] for planned in rounds for run in planned]
     progress.say(_what_will_show(len(data.y_test)))
     if folder is not None:
-        keep_call(
-            folder,
-            {
-                "models": {name: _plain(each) for name, each in dict(models).items()}
-                if isinstance(models, Mapping)
-                else list(models),
-                "data": [dict(each) for each in data.calls] or None,
-                "recipe": recipe if isinstance(recipe, str) else recipe.to_dict(),
-                "minutes": minutes,
-                "seed": seed,
-                "seeds": numbers,
-                "save_model": save_model,
-                "cache": cache,
-                "rope": rope,
-                "options": dict(options),
-            },
-        )
+        told = {"minutes": minutes, "seed": seed, "seeds": numbers, "save_model": save_model}
+        told |= {"cache": cache, "rope": rope}
+        keep_call(folder, models, data.calls, recipe, options, told)
     if jobs == 1:
         outcomes = _one_after_another(chains, {**given, "progress": progress})
     else:
@@ -199,13 +186,6 @@ def compare(
         folder=folder,
         rope=rope,
     )
-
-
-def _plain(model: Any) -> Any:
-    """Return a model's options with its recipe in plain types."""
-    if isinstance(model, Mapping) and hasattr(model.get("recipe"), "to_dict"):
-        return {**model, "recipe": model["recipe"].to_dict()}
-    return dict(model) if isinstance(model, Mapping) else model
 
 
 def _refuse_shared_layers(entries: Sequence[_Entry]) -> None:
@@ -307,12 +287,18 @@ def _with_weights(rounds: Sequence[Sequence[RunPlan]], progress: Progress) -> li
     return fetched
 
 
-def _tell(plans: Sequence[RunPlan], seeds: int) -> None:
+def _linted(rounds: Sequence[Sequence[RunPlan]], seeds: int) -> list[list[RunPlan]]:
+    """Say what is doubtful about the runs and between them; return the plans with it on record."""
+    from dataclasses import replace
+
     from transferzoo.linting.checks import findings_between, findings_for, log_findings
 
-    waiting = [run for run in plans if not run.finished()]
-    found = [finding for run in waiting for finding in findings_for(run)]
-    log_findings([*found, *(findings_between(plans, seeds=seeds) if waiting else [])])
+    waiting = {run.name for planned in rounds for run in planned if not run.finished()}
+    own = {run.name: findings_for(run) for run in rounds[0] if run.name in waiting}
+    between = findings_between(rounds[0], seeds=seeds) if waiting else []
+    log_findings([*itertools.chain.from_iterable(own.values()), *between])
+    records = {name: tuple(each.record() for each in [*found, *between]) for name, found in own.items()}
+    return [[replace(run, findings=records.get(run.name, ())) for run in planned] for planned in rounds]
 
 
 def _one_after_another(
