@@ -180,6 +180,7 @@ def calls(data):
         "list_recipes": {},
         "load_dataset": {"name": "digits"},
         "load_model": {"path": "no such file"},
+        "measure_costs": {"model": "mobilenet_025", "num_classes": 10, "input_shape": (32, 32, 3)},
         "plots.accuracy_against_cost": {"rows": [RECORDS]},
         "plots.comparison": {"rows": [RECORDS]},
         "plots.confusion_matrix": {"y_true": TRUE, "y_pred": TRUE},
@@ -218,7 +219,7 @@ NAMES = """
     evaluation.confusion evaluation.per_class evaluation.predicted_classes extract_features
     find_learning_rate fit fit_and_evaluate from_arrays from_batches from_directory from_table
     heads.Dense heads.Dropout heads.Normalize heads.Pool lint list_backbones list_datasets
-    list_heads list_recipes load_dataset load_model plots.accuracy_against_cost plots.comparison
+    list_heads list_recipes load_dataset load_model measure_costs plots.accuracy_against_cost plots.comparison
     plots.confusion_matrix plots.flips plots.history plots.image_grid plots.mistakes plots.risk_coverage
     rank read_images
     register_backbone register_dataset register_head register_recipe statistics.accuracy_interval
@@ -273,6 +274,7 @@ FREE = {
 # what is checked by hand below, or is no call: errors, records that only the library makes, and looking up
 ELSEWHERE = {
     *(
+        "Costs",
         "Finding",
         "Fitted",
         "Head",

@@ -12,8 +12,8 @@ import transferzoo as tz
 from transferzoo.costs import measure as costs
 from transferzoo.costs.measure import (
     PeakMemory,
+    costs_in_use,
     count_parameters,
-    measure_costs,
     measure_file_size,
     measure_latency,
     measure_throughput,
@@ -149,7 +149,7 @@ def test_real_times_are_numbers_in_order(tiny, measure):
     assert math.isfinite(ordered[-1])
 
 
-@pytest.mark.parametrize("measure", [measure_latency, measure_throughput, measure_costs])
+@pytest.mark.parametrize("measure", [measure_latency, measure_throughput, costs_in_use])
 def test_no_images_are_an_error(tiny, measure):
     with pytest.raises(InvalidInputError, match="images must be one image or more"):
         measure(tz.build(tiny, 3, weights=None), IMAGES[:0])
@@ -179,7 +179,7 @@ def test_measuring_leaves_no_file_behind(tiny, tmp_path, monkeypatch):
 
 
 def test_all_costs_come_in_one_dict(tiny):
-    found = measure_costs(tz.build(tiny, 3, weights=None), IMAGES)
+    found = costs_in_use(tz.build(tiny, 3, weights=None), IMAGES)
     assert set(found) == {
         *("parameters", "trainable_parameters", "size_bytes", "macs", "file_bytes"),
         *(f"latency_ms{end}" for end in ("", "_q1", "_q3", "_min", "_max")),
@@ -217,7 +217,7 @@ def test_macs_are_no_number_where_a_layer_is_unknown_and_the_log_names_it(caplog
     images = keras.Input((4, 4, 3))
     model = keras.Model(images, keras.layers.Dense(2)(Unknown(object())(images)))
     with caplog.at_level(logging.INFO, logger="transferzoo"):
-        found = measure_costs(model, np.zeros((2, 4, 4, 3), "float32"))
+        found = costs_in_use(model, np.zeros((2, 4, 4, 3), "float32"))
     assert math.isnan(found["macs"])
     assert "multiply-accumulates not counted, for: Unknown" in caplog.text
 
@@ -226,7 +226,7 @@ def test_a_model_that_cannot_be_saved_has_its_other_costs(caplog):
     images = keras.Input((4, 4, 3))
     model = keras.Model(images, keras.layers.Dense(2)(Unknown(object())(images)))
     with caplog.at_level(logging.INFO, logger="transferzoo"):
-        found = measure_costs(model, np.zeros((2, 4, 4, 3), "float32"))
+        found = costs_in_use(model, np.zeros((2, 4, 4, 3), "float32"))
     assert math.isnan(found["file_bytes"])
     assert "file size not measured" in caplog.text
     assert found["parameters"] == 3 + 8
@@ -236,7 +236,7 @@ def test_macs_are_no_number_for_a_model_without_a_graph(caplog):
     model = Subclassed()
     model(np.zeros((1, 4, 4, 3), "float32"))
     with caplog.at_level(logging.INFO, logger="transferzoo"):
-        found = measure_costs(model, np.zeros((2, 4, 4, 3), "float32"))
+        found = costs_in_use(model, np.zeros((2, 4, 4, 3), "float32"))
     assert math.isnan(found["macs"])
     assert "multiply-accumulates not counted: model must be a keras.Model of connected layers" in caplog.text
     assert found["parameters"] == 12

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from transferzoo.backbones.backbone import Backbone, Preprocessing, Weights
     from transferzoo.backbones.catalog import backbone_info, list_backbones, register_backbone
     from transferzoo.costs.macs import count_macs
+    from transferzoo.costs.model_costs import Costs, measure_costs
     from transferzoo.data.arrays import from_arrays
     from transferzoo.data.augmentation import Augmentation
     from transferzoo.data.catalog import dataset_info, list_datasets, load_dataset, register_dataset
@@ -52,6 +53,7 @@ _ROOMS = {
     "Augmentation": "data.augmentation",
     "Backbone": "backbones.backbone",
     "Predictor": "results.predictor",
+    "Costs": "costs.model_costs",
     "Dataset": "data.dataset",
     "FeatureStore": "features.store",
     "Finding": "linting.findings",
@@ -91,6 +93,7 @@ _ROOMS = {
     "list_recipes": "recipes.catalog",
     "load_dataset": "data.catalog",
     "load_model": "results.predictor",
+    "measure_costs": "costs.model_costs",
     "rank": "studies.transferability",
     "read_images": "data.reading",
     "recipe_info": "recipes.catalog",
@@ -105,6 +108,7 @@ _MODULES = ("calibration", "errors", "evaluation", "heads", "plots", "statistics
 __all__ = [
     "Augmentation",
     "Backbone",
+    "Costs",
     "Dataset",
     "FeatureStore",
     "Finding",
@@ -150,6 +154,7 @@ __all__ = [
     "list_recipes",
     "load_dataset",
     "load_model",
+    "measure_costs",
     "plots",
     "rank",
     "read_images",

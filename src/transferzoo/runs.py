@@ -12,7 +12,7 @@ from typing import Any
 
 import keras
 
-from transferzoo.costs.measure import PeakMemory, measure_costs
+from transferzoo.costs.measure import PeakMemory, costs_in_use
 from transferzoo.data.dataset import Dataset
 from transferzoo.errors import RecordError
 from transferzoo.evaluation import evaluate, groups_to_count
@@ -250,7 +250,7 @@ def _judged(
     logger.info("%s: %s is returned", run.name, trained.returned)
     warn_of_the_end(run.name, trained.history, data.y_validation, validation_prob)
     costs = {
-        **measure_costs(model, data.x_test),
+        **costs_in_use(model, data.x_test),
         **memory.costs(),
         # features from the cache cost what they cost when they were computed
         "train_seconds": trained.seconds + trained.reused_seconds,

@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from transferzoo.cli import checking, info, predicting, ranking, records, studies, training
+from transferzoo.cli import checking, costing, info, predicting, ranking, records, studies, training
 from transferzoo.cli.app import app
 from transferzoo.cli.options import StoppedError
 from transferzoo.cli.wording import in_shell, options_of
@@ -22,6 +22,7 @@ from transferzoo.ground.interrupts import TERMINATIONS, Terminated, terminate
 __all__ = [
     "app",
     "checking",
+    "costing",
     "info",
     "main",
     "predicting",

@@ -1,4 +1,4 @@
-"""Commands on whole studies: `study article`, `study join` and `study show`."""
+"""Commands on whole studies: `study article`, `study best`, `study join` and `study show`."""
 
 from __future__ import annotations
 
@@ -95,6 +95,41 @@ def join(
     output.show(found)
     if found.failures:
         raise typer.Exit(1)
+
+
+@study.command(epilog="Example: [bold]transferzoo study best runs/photos --max-latency-ms 10[/]")
+def best(
+    folder: Annotated[Path, typer.Argument(help="A study's folder.")],
+    max_latency_ms: Annotated[
+        float | None, typer.Option("--max-latency-ms", help="For one image.", show_default="none")
+    ] = None,
+    max_megabytes: Annotated[
+        float | None, typer.Option("--max-megabytes", help="Of the saved model.", show_default="none")
+    ] = None,
+    max_train_minutes: Annotated[
+        float | None, typer.Option("--max-train-minutes", help="Of training.", show_default="none")
+    ] = None,
+    max_gmacs: Annotated[
+        float | None,
+        typer.Option("--max-gmacs", help="10⁹ multiply-accumulates an image.", show_default="none"),
+    ] = None,
+    max_memory_megabytes: Annotated[
+        float | None,
+        typer.Option("--max-memory-megabytes", help="Of training, at its peak.", show_default="none"),
+    ] = None,
+) -> None:
+    """Name the most accurate model of a saved study that keeps to limits."""
+    import transferzoo as tz
+
+    print(
+        tz.Study.load(folder).best(
+            max_latency_ms=max_latency_ms,
+            max_megabytes=max_megabytes,
+            max_train_minutes=max_train_minutes,
+            max_gmacs=max_gmacs,
+            max_memory_megabytes=max_memory_megabytes,
+        )
+    )
 
 
 @study.command(epilog="Example: [bold]transferzoo study show runs --cost latency_ms --out frontier.png[/]")

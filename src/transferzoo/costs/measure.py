@@ -31,7 +31,7 @@ MOST_SECONDS, FEWEST = 5.0, 5
 WARM_UP = 2
 
 
-def measure_costs(model: keras.Model, images: np.ndarray) -> dict[str, Any]:
+def costs_in_use(model: keras.Model, images: np.ndarray) -> dict[str, Any]:
     """Measure what a finished model costs in use.
 
     Parameters
@@ -56,7 +56,7 @@ def measure_costs(model: keras.Model, images: np.ndarray) -> dict[str, Any]:
     --------
     >>> from transferzoo import build
     >>> model = build("mobilenet_025", 10, weights=None)
-    >>> costs = measure_costs(model, np.zeros((4, 32, 32, 3), "uint8"))
+    >>> costs = costs_in_use(model, np.zeros((4, 32, 32, 3), "uint8"))
     >>> costs["parameters"], costs["macs"]
     (221114, 834688)
     """
