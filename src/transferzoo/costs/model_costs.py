@@ -153,7 +153,7 @@ def measure_costs(
     return Costs(
         name=name,
         image_size=(int(pixels.shape[1]), int(pixels.shape[2])),
-        **count_parameters(network),
+        **{key: int(value) for key, value in count_parameters(network).items()},
         macs=math.nan if counted.uncounted else float(counted.total),
         uncounted=counted.uncounted,
         file_bytes=measure_file_size(network),
@@ -164,7 +164,8 @@ def measure_costs(
         },
         best_batch_size=best,
         best_images_per_second=speeds[best]["images_per_second"],
-        **memory.costs(),
+        peak_memory_bytes=memory.peak,
+        peak_memory_growth_bytes=memory.peak - memory.start,
         backend=known["backend"],
         devices=known["devices"],
         threads=known["cores"],
