@@ -150,25 +150,27 @@ def measure_costs(
     best = max(speeds, key=lambda size: speeds[size]["images_per_second"])
     known = environment()
     latency = measure_latency(network, pixels)
-    return Costs(
-        name=name,
-        image_size=(int(pixels.shape[1]), int(pixels.shape[2])),
-        **{key: int(value) for key, value in count_parameters(network).items()},
-        macs=math.nan if counted.uncounted else float(counted.total),
-        uncounted=counted.uncounted,
-        file_bytes=measure_file_size(network),
+    measured: dict[str, Any] = {
+        **count_parameters(network),
         **{key: latency[key] for key in ("latency_ms", "latency_ms_q1", "latency_ms_q3")},
         **{
             key: speeds[32][key]
             for key in ("images_per_second", "images_per_second_q1", "images_per_second_q3")
         },
+        **memory.costs(),
+    }
+    return Costs(
+        name=name,
+        image_size=(int(pixels.shape[1]), int(pixels.shape[2])),
+        macs=math.nan if counted.uncounted else float(counted.total),
+        uncounted=counted.uncounted,
+        file_bytes=measure_file_size(network),
         best_batch_size=best,
         best_images_per_second=speeds[best]["images_per_second"],
-        peak_memory_bytes=memory.peak,
-        peak_memory_growth_bytes=memory.peak - memory.start,
         backend=known["backend"],
         devices=known["devices"],
         threads=known["cores"],
+        **measured,
     )
 
 
