@@ -284,6 +284,7 @@ ELSEWHERE = {
         "RateCurve",
         "Result",
         "Study",
+        "TransferClassifier",
         "TransferZooError",
         "Weights",
     ),

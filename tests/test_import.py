@@ -137,6 +137,7 @@ JUDGING = [
 MEETING = [
     "planning",
     "fitting",
+    "estimator",
     "runs",
     "linting.feature_checks",
     "linting.advice",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from transferzoo.data.stream import from_batches
     from transferzoo.data.table import from_table
     from transferzoo.errors import TransferZooError
+    from transferzoo.estimator import TransferClassifier
     from transferzoo.evaluation import evaluate
     from transferzoo.features.extract import extract_features
     from transferzoo.features.store import FeatureStore
@@ -68,6 +69,7 @@ _ROOMS = {
     "Recipe": "recipes.recipe",
     "Result": "results.result",
     "Study": "studies.study",
+    "TransferClassifier": "estimator",
     "TransferZooError": "errors",
     "Weights": "backbones.backbone",
     "backbone_info": "backbones.catalog",
@@ -124,6 +126,7 @@ __all__ = [
     "Recipe",
     "Result",
     "Study",
+    "TransferClassifier",
     "TransferZooError",
     "Weights",
     "__version__",
