@@ -109,3 +109,15 @@ def test_names_with_line_breaks_and_tabs_stay_on_their_line():
     ax = plots.confusion_matrix([0, 1, 2], [0, 1, 1], class_names=names)
     assert [label.get_text() for label in ax.get_yticklabels()][:2] == ["a b", "c tab"]
     assert comparison_data([{"model": "a\nb", "accuracy": 0.5}]).names == ("a b",)
+
+
+def test_a_share_that_is_not_zero_is_never_shown_as_zero():
+    from transferzoo.plots.matrices import _shown
+
+    assert [_shown(value, "true") for value in (0, 0.001, 0.005, 0.0149, 0.5)] == [
+        "",
+        "<1%",
+        "1%",
+        "1%",
+        "50%",
+    ]

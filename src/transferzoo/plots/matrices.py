@@ -140,4 +140,5 @@ def _shown(value: float, normalize: str | None) -> str:
         return ""
     if normalize is None:
         return str(int(value))
-    return f"{100 * value:.0f}%" if value >= 0.005 else "<1%"
+    # half a per cent would be rounded to none
+    return f"{max(1, round(100 * value))}%" if value >= 0.005 else "<1%"
