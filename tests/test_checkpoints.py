@@ -220,7 +220,7 @@ def test_an_unfinished_run_is_gone_on_with(unfinished, tiny, tiny_digits, quick)
 def test_a_damaged_checkpoint_says_what_to_do(unfinished, tiny, tiny_digits, quick):
     path = unfinished / CHECKPOINT
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(RecordError, match=r"checkpoint\.npz' cannot be read.*Delete it, and the run begins"):
+    with pytest.raises(RecordError, match=r"checkpoint\.npz' cannot be read.*Delete it, and the run starts"):
         tz.fit_and_evaluate(tiny, tiny_digits, recipe=quick, weights=None, out=unfinished)
 
 

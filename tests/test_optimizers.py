@@ -165,7 +165,9 @@ def test_decay_takes_its_share_of_each_variables_own_rate():
 @pytest.mark.parametrize("name", list(PLAIN))
 def test_without_a_factor_the_optimizer_is_keras_own(name):
     optimizer = layerwise([1.0] * 4, **FIELDS[name])
-    assert type(optimizer) in (keras.optimizers.SGD, keras.optimizers.AdamW)
+    # on torch Keras has its own subclasses
+    assert isinstance(optimizer, keras.optimizers.Optimizer)
+    assert type(optimizer).__module__.startswith("keras.")
     for ours, theirs in zip(stepped(optimizer), stepped(PLAIN[name](RATE)), strict=True):
         assert np.array_equal(ours, theirs)
 

@@ -479,7 +479,8 @@ def test_a_warm_up_rises_from_nothing_to_the_highest_rate_and_then_falls():
 )
 def test_an_optimizer_is_the_one_that_the_phase_asks_for(fields, kind, name, value):
     optimizer = make_optimizer(Phase(name="p", epochs=1, learning_rate=0.1, **fields), 1)
-    assert type(optimizer) is kind
+    # on torch Keras has its own subclasses
+    assert isinstance(optimizer, kind)
     assert getattr(optimizer, name) == value
 
 

@@ -15,6 +15,7 @@ from transferzoo.data.checking import check_pixels, image_array
 from transferzoo.errors import InvalidInputError, invalid
 from transferzoo.features.store import FeatureStore, array_digest
 from transferzoo.ground.arguments import check_count
+from transferzoo.ground.environment import devices
 from transferzoo.ground.progress import Progress, check_progress
 from transferzoo.ground.quiet import traces_expected
 from transferzoo.models.architecture import network_digest
@@ -229,5 +230,5 @@ def _describe(extractor: keras.Model) -> dict[str, Any]:
 
 
 def _device() -> str:
-    kinds = {device.split(":")[0].lower() for device in keras.distribution.list_devices()}
+    kinds = {device.split(":")[0].lower() for device in devices()}
     return min(kinds - {"cpu"}, default="cpu")

@@ -7,6 +7,19 @@ import platform
 from importlib import metadata
 
 
+def devices() -> list[str]:
+    """Return the devices that the backend sees, such as ``["cpu:0"]`` or ``["gpu:0"]``."""
+    import keras
+
+    if keras.backend.backend() != "torch":
+        return list(keras.distribution.list_devices())
+    # Keras cannot list them there
+    import torch
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return [f"gpu:{number}" for number in range(count)] or ["cpu:0"]
+
+
 def environment() -> dict[str, str]:
     """Return versions, backend and machine, for the record."""
     import keras
@@ -15,7 +28,7 @@ def environment() -> dict[str, str]:
     found = {
         "python": platform.python_version(),
         "backend": keras.backend.backend(),
-        "devices": ", ".join(keras.distribution.list_devices()),
+        "devices": ", ".join(devices()),
         "cores": str(os.cpu_count()),
         "dtype_policy": keras.config.dtype_policy().name,
     }
