@@ -167,6 +167,8 @@ def short_runs(tmp_path_factory, tiny_digits):
 @pytest.fixture
 def saved_run(tiny, short_runs):
     """A function that puts a finished run into a folder and returns the folder; it trains at most once."""
+    # made before the test begins, which may have forbidden all training
+    short_runs()
 
     def put(folder, **options):
         shutil.copytree(short_runs(**options), folder)
