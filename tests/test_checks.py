@@ -583,7 +583,8 @@ def test_each_finding_is_said_once_a_process(tiny, data, caplog):
 def test_near_copies_in_cifar10_are_found(real_weights):
     data = tz.load_dataset("cifar10")
     found = findings_for(planned("mobilenet", data))
-    assert codes(found) == ["TZ202"]
+    # four of 60,000 images are nearly black or white
+    assert codes(found) == ["TZ202", "TZ215"]
     count = int(found[0].what.split()[0])
     # ciFAIR counts 286 test images with a near-copy among the training images
     assert 150 < count < 400

@@ -125,7 +125,7 @@ def measure_costs(
     >>> import transferzoo as tz
     >>> costs = tz.measure_costs("mobilenet_025", input_shape=(64, 64, 3), num_classes=10)
     >>> costs.parameters, costs.macs
-    (221114, 3330688)
+    (221114, 3331072.0)
     """
     given = None if images is None else image_array("images", images)
     if isinstance(model, str):

@@ -131,8 +131,9 @@ def mcnemar(correct_a: ArrayLike, correct_b: ArrayLike, *, exact: bool = False) 
     Examples
     --------
     >>> a, b = [True] * 9 + [False], [False] * 6 + [True] * 4
-    >>> mcnemar(a, b)
-    McNemar(only_a=6, only_b=1, p_value=0.0703125)
+    >>> found = mcnemar(a, b)
+    >>> found.only_a, found.only_b, round(found.p_value, 4)
+    (6, 1, 0.0703)
     >>> mcnemar(a, b, exact=True).p_value
     0.125
     """
