@@ -10,7 +10,7 @@ import typer
 from transferzoo.cli import output
 from transferzoo.cli.app import app
 from transferzoo.cli.options import JsonOption, number_list, prepare, sharing
-from transferzoo.cli.wording import in_shell
+from transferzoo.cli.wording import in_shell, options_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -59,7 +59,7 @@ def lint(
     if as_json:
         print(json.dumps([finding.to_dict() for finding in findings], indent=1, ensure_ascii=False))
     else:
-        _show(findings, {option for parameter in context.command.params for option in parameter.opts})
+        _show(findings, options_of(context.command, ()))
     if any(finding.severity == "error" for finding in findings):
         raise typer.Exit(1)
 

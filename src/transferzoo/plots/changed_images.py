@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -133,9 +132,7 @@ def flips(
     found = flip_data(y_true, predicted_a, predicted_b, class_names, length=len(array))
     titles = found.class_names
     chosen = _shares(found.kinds, rows * columns, np.random.default_rng(check_seed(seed)))
-    used_columns = max(1, min(columns, len(chosen)))
-    used_rows = max(1, math.ceil(len(chosen) / used_columns))
-    ax = empty_grid(ax, used_rows, used_columns, array.shape[1] / array.shape[2])
+    ax, used_columns = empty_grid(ax, len(chosen), columns, array.shape[1] / array.shape[2])
     counts = [len(kind) for kind in found.kinds]
     ax.set_title(
         f"{sum(counts):,} predictions differ: only {names[0]} right {counts[0]:,}, "

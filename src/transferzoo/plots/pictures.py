@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -45,8 +46,10 @@ def displayable(sample: NDArray[Any], accepted: str) -> NDArray[np.uint8]:
     return np.round(sample.astype(np.float64) * scale).astype(np.uint8)
 
 
-def empty_grid(ax: Axes | None, rows: int, columns: int, ratio: float) -> Axes:
-    """Return Axes with room for so many captioned images."""
+def empty_grid(ax: Axes | None, count: int, columns: int, ratio: float) -> tuple[Axes, int]:
+    """Return Axes with room for so many captioned images, and how many of them stand in a row."""
+    columns = max(1, min(columns, count))
+    rows = max(1, math.ceil(count / columns))
     check_axes(ax)
     if ax is None:
         ax = new_axes(1.7 * columns, 1.52 * rows * (ratio + BAND + GAP) + 0.4)
@@ -55,7 +58,7 @@ def empty_grid(ax: Axes | None, rows: int, columns: int, ratio: float) -> Axes:
     ax.set_ylim(-rows * (ratio + BAND + GAP) + GAP / 2, GAP / 2)
     ax.set_aspect("equal")
     ax.axis("off")
-    return ax
+    return ax, columns
 
 
 def captioned(

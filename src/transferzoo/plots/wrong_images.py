@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -118,9 +117,7 @@ def mistakes(
     array, accepted = image_array(images)
     found = mistake_data(y_true, y_prob, class_names, length=len(array))
     chosen = found.index[: rows * columns]
-    used_columns = max(1, min(columns, len(chosen)))
-    used_rows = max(1, math.ceil(len(chosen) / used_columns))
-    ax = empty_grid(ax, used_rows, used_columns, array.shape[1] / array.shape[2])
+    ax, used_columns = empty_grid(ax, len(chosen), columns, array.shape[1] / array.shape[2])
     ax.set_title(
         f"{len(found.index):,} of {found.images:,} test images classified wrongly "
         f"({len(found.index) / found.images:.1%})",
