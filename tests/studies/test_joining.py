@@ -38,6 +38,14 @@ def test_a_study_says_how_it_was_begun_and_is_joined_by_its_folder_alone(tmp_pat
     assert len(tz.Study.load(tmp_path / "s")) == 4
 
 
+def test_a_finished_study_is_read_without_writing(tmp_path, monkeypatch):
+    tz.compare(["mobilenet_025"], digits(), out=tmp_path / "s", **OPTIONS)
+    (tmp_path / "s" / STUDY).unlink()
+    monkeypatch.setattr("transferzoo.studies.comparing.keep_call", lambda *_: pytest.fail("it was written"))
+    assert len(tz.compare(["mobilenet_025"], digits(), out=tmp_path / "s", **OPTIONS)) == 1
+    assert not (tmp_path / "s" / STUDY).exists()
+
+
 def test_a_study_of_arrays_or_built_models_cannot_be_joined(tmp_path):
     data = digits()
     arrays = tz.from_arrays(

@@ -158,7 +158,8 @@ def compare(
     _refuse_shared_layers(entries)
     data = resolve_data(data, seed=seed, progress=progress)
     rounds = [_planned(entries, data, number, folder, cache) for number in numbers]
-    if folder is not None and not all(run.finished() for planned in rounds for run in planned):
+    waiting = folder is not None and not all(run.finished() for planned in rounds for run in planned)
+    if folder is not None and waiting:
         check_writable("out", folder)
     listed = check_callbacks(callbacks)
     for run in rounds[0]:
@@ -170,7 +171,8 @@ def compare(
     carried = any("carried_rate" in run.recipe.faults for run in rounds[0])
     chains = rounds if carried else [[run] for planned in rounds for run in planned]
     progress.say(_what_will_show(len(data.y_test)))
-    if folder is not None:
+    # a finished study may be read where nothing can be written
+    if folder is not None and waiting:
         told = {"minutes": minutes, "seed": seed, "seeds": numbers, "save_model": save_model}
         told |= {"cache": cache, "rope": rope}
         keep_call(folder, models, data.calls, recipe, options, told)
