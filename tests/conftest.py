@@ -91,6 +91,24 @@ def tiny_digits():
     return tz.load_dataset("digits").subset(train=100, validation=50, test=50, seed=0)
 
 
+# one of each kind of preprocessing that is built in less than half a second
+FAST_BACKBONES = ("alexnet", "mobilenet_025", "mobilenet_v3_small_minimalistic", "resnet20")
+
+
+def each_backbone(*, leaving_out=()):
+    """Every backbone as a test's parameter: few are fast, one of each family slow, the others thorough."""
+    seen, parameters = set(), []
+    for name in sorted(tz.list_backbones(), key=lambda name: tz.backbone_info(name).parameters):
+        family = tz.backbone_info(name).family
+        marks = () if name in FAST_BACKBONES else (pytest.mark.slow,)
+        if marks and family in seen:
+            marks = (pytest.mark.slow, pytest.mark.thorough)
+        seen.add(family)
+        if name not in leaving_out:
+            parameters.append(pytest.param(name, marks=marks))
+    return parameters
+
+
 def make_tiny(input_shape=(32, 32, 3)):
     """A real network that builds in milliseconds: two convolutions, each with BatchNorm."""
     import keras

@@ -99,7 +99,7 @@ KINDS = {
     "axes": "ax",
     "progress": "verbose progress",
     "callable": "head loader builder",
-    "text": "pattern name title description family licence note paper source",
+    "text": "pattern name title description family licence note paper source top1_source",
     "seeds": "seeds",
     "trainable": "trainable",
     "weights": "weights",
@@ -252,6 +252,8 @@ ACCEPTED = {
     ("studies.article", "n_jobs"): [-1],
     ("studies.join", "n_jobs"): [-1],
     ("compare", "rope"): [0.0],
+    # every backbone takes images of that side
+    ("list_backbones", "image_size"): [10_000_000],
 }
 # arguments whose bad values are tested where they belong
 FREE = {
@@ -266,8 +268,13 @@ FREE = {
         "names",
         "origins",
         "output_stride",
+        "max_multiply_adds",
+        "max_parameters",
+        "multiply_adds",
+        "last_convolution",
         "parameters",
         "reduction",
+        "top1",
     ),
     *("split", "store", "c_values", "table", "test_index", "train"),
 }

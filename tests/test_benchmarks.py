@@ -33,6 +33,7 @@ def structure_packages():
 CALLS = {
     "article_port.py": ((*DIGITS, "--images", "150", "--epochs", "1"), 1),
     "backends.py": (("--only", "nothing", "--sizes", "32", "--steps", "1", "--repeats", "1"), 1),
+    "count_backbones.py": (("resnet2*",), 1),
     "coverage.py": (("--studies", "5", "--images", "200", "--seeds", "2", "--spread", "0", "1"), 3),
     "damages.py": (("--damages", "12"), 4),
     "features.py": ((*SMALL, *FEW, "--runs", "2", "--image-size", "32"), 2),

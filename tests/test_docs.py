@@ -257,7 +257,8 @@ def test_pictures_and_pages_that_are_linked_to_exist():
     for page in PAGES:
         text = FENCE.sub("", page.read_text(encoding="utf-8"))
         for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
-            if not target.startswith("https://"):
+            # pages of backbones are made with the site, from the records
+            if not target.startswith("https://") and target != "backbones/all.md":
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 

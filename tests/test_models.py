@@ -1,6 +1,5 @@
 """`build`: one contract for every backbone, then what each argument does."""
 
-import importlib
 import logging
 import random
 import subprocess
@@ -11,6 +10,8 @@ import numpy as np
 import pytest
 
 import transferzoo as tz
+from conftest import each_backbone
+from transferzoo.backbones.backbone import RAW
 from transferzoo.backbones.weights import locate_weights
 from transferzoo.errors import InvalidInputError, UnknownNameError
 from transferzoo.heads import Classifier, Dropout, Head, Pool
@@ -25,10 +26,6 @@ from transferzoo.models.construct import (
 )
 from transferzoo.models.plan import seeded
 
-QUICK = ("mobilenet_025", "alexnet")
-EVERY = [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in tz.list_backbones()]
-APPLICATIONS = {"resnet": "resnet", "vgg": None, "mobilenet": "mobilenet", "mobilenet_v2": "mobilenet_v2"}
-
 
 def images(count=4, shape=(32, 32, 3), seed=0):
     return np.random.default_rng(seed).integers(0, 256, (count, *shape)).astype("uint8")
@@ -39,14 +36,7 @@ def run(model, x):
     return keras.ops.convert_to_numpy(model(x.astype("float32"), training=False))
 
 
-def keras_preprocessing(name):
-    """`preprocess_input` of the keras.applications module that the backbone is from."""
-    family = tz.backbone_info(name).family
-    module = APPLICATIONS[family] or name
-    return importlib.import_module(f"keras.applications.{module}").preprocess_input
-
-
-@pytest.fixture(scope="module", params=EVERY)
+@pytest.fixture(scope="module", params=each_backbone())
 def built(request):
     """A backbone's record, and a model on it with random weights."""
     yield tz.backbone_info(request.param), tz.build(request.param, 10, weights=None, seed=0)
@@ -71,8 +61,11 @@ def test_probabilities_are_float32_and_sum_to_one(built):
 
 
 def test_a_model_is_made_of_three_parts_of_known_names(built):
-    _, model = built
-    assert [layer.name for layer in model.layers[1:]] == ["preprocessing", "backbone", "head"]
+    record, model = built
+    # nothing is done before a network that scales pixels itself, where images keep their size
+    bare = record.preprocessing == RAW and record.minimum_size <= 32
+    parts = ["backbone", "head"] if bare else ["preprocessing", "backbone", "head"]
+    assert [layer.name for layer in model.layers[1:]] == parts
 
 
 def test_a_model_has_the_backbones_parameters_and_the_heads(built):
@@ -93,34 +86,6 @@ def test_a_model_bears_its_backbones_name(built):
 def test_every_layer_of_a_model_learns_by_default(built):
     _, model = built
     assert all(layer.trainable for layer in backbone_of(model).layers)
-
-
-@pytest.mark.parametrize("name", [name for name in tz.list_backbones() if name != "alexnet"])
-def test_pixels_are_prepared_as_keras_applications_prepares_them(tiny, name):
-    how = tz.backbone_info(name).preprocessing
-    tz.register_backbone(tiny, tz.backbone_info(tiny).builder, preprocessing=how, replace=True)
-    ours = run(tz.build(tiny, 3, weights=None).get_layer("preprocessing"), images())
-    theirs = keras_preprocessing(name)(images().astype("float32"))
-    assert np.allclose(ours, theirs, rtol=0, atol=1e-4)
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name == "mobilenet_025" else pytest.mark.slow)
-        for name in tz.list_backbones()
-        if name != "alexnet"
-    ],
-)
-def test_features_are_those_of_keras_applications_own_pipeline(name):
-    model = tz.build(name, 10, weights=None, input_shape=(48, 48, 3), image_size="input", seed=0)
-    record = tz.backbone_info(name)
-    witness = record.resolve_builder()(input_shape=(48, 48, 3), **record.arguments)
-    witness.set_weights(backbone_of(model).get_weights())
-    x = images(shape=(48, 48, 3))
-    theirs = run(witness, keras_preprocessing(name)(x.astype("float32")))
-    ours = run(keras.Model(model.inputs[0], connect(model, model.inputs[0])[0]), x)
-    assert np.abs(ours - theirs).max() <= 1e-5 * np.abs(theirs).max()
 
 
 # --- images

@@ -63,6 +63,9 @@ RAW = Preprocessing(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
 MINUS_ONE_TO_ONE = Preprocessing(mean=(127.5, 127.5, 127.5), std=(127.5, 127.5, 127.5))
 """Pixels scaled to [-1, 1], as MobileNet was trained."""
 
+IMAGENET_RGB = Preprocessing(mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
+"""ImageNet's mean colour subtracted, divided by its standard deviations, as DenseNet was trained."""
+
 IMAGENET_BGR = Preprocessing(mean=(103.939, 116.779, 123.68), std=(1.0, 1.0, 1.0), channels="bgr")
 """Blue first, ImageNet's mean colour subtracted, as VGG and ResNet were trained."""
 
@@ -136,12 +139,21 @@ class Backbone:
         Smallest side in pixels that it takes.
     default_size : int
         Side that small images are enlarged to when published weights are used.
+    multiply_adds : int or None
+        Multiply-accumulates for one image of `native_size`, as `count_macs` counts them.
+    last_convolution : str or None
+        Name of the last layer with a kernel; None where Keras names it anew in each build.
     stems : tuple of str
         What `build` accepts as `stem` for it.
     preprocessing : Preprocessing
         What `build` puts before it.
     weights : tuple of Weights
         The published files. Empty: it can only be trained from scratch.
+    top1 : float or None
+        Published accuracy in percent, one crop of ImageNet's validation images, with its weights called
+        "imagenet".
+    top1_source : str
+        Where that was read.
     licence : str
         Terms of the network's code.
     note : str
@@ -156,12 +168,16 @@ class Backbone:
     parameters: int | None = None
     feature_channels: int | None = None
     reduction: int | None = None
+    multiply_adds: int | None = None
+    last_convolution: str | None = None
     native_size: int = 224
     minimum_size: int = 32
     default_size: int = 96
     stems: tuple[str, ...] = ("original", "stride1")
     preprocessing: Preprocessing = MINUS_ONE_TO_ONE
     weights: tuple[Weights, ...] = ()
+    top1: float | None = None
+    top1_source: str = ""
     licence: str = "Apache-2.0"
     note: str = ""
 
@@ -177,12 +193,17 @@ class Backbone:
         check_mapping("arguments", self.arguments, "a mapping of the builder's arguments")
         for name in ("native_size", "minimum_size", "default_size"):
             object.__setattr__(self, name, check_count(name, getattr(self, name), 1, most=LARGEST_SIDE))
-        for name in ("parameters", "feature_channels", "reduction"):
+        for name in ("parameters", "feature_channels", "reduction", "multiply_adds"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, check_count(name, getattr(self, name), 1, most=2**63 - 1))
-        for name in ("family", "paper", "licence", "note"):
+        for name in ("family", "paper", "licence", "note", "top1_source"):
             if not isinstance(getattr(self, name), str):
                 raise invalid(name, "text", getattr(self, name))
+        if self.last_convolution is not None and not isinstance(self.last_convolution, str):
+            raise invalid("last_convolution", "the name of a layer, or None", self.last_convolution)
+        top1 = 0.0 if self.top1 is None else finite(self.top1)
+        if top1 is None or not 0 <= top1 <= 100:
+            raise invalid("top1", "a percentage, 0 to 100, or None", self.top1)
         stems = check_sequence("stems", "some of 'original' and 'stride1'", self.stems)
         for stem in stems:
             check_choice("stems", stem, STEMS)

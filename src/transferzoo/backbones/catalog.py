@@ -1,200 +1,158 @@
-"""The table of backbones: another keras.applications model is one more entry."""
+"""The table of backbones, what is known of each, and how to add one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from transferzoo.backbones.backbone import (
-    IMAGENET_BGR,
-    MINUS_ONE_TO_ONE,
-    Backbone,
-    Preprocessing,
-    Weights,
-)
+from transferzoo.backbones.applications import APPLICATIONS
+from transferzoo.backbones.backbone import MINUS_ONE_TO_ONE, Backbone, Preprocessing, Weights
+from transferzoo.backbones.measured import MEASURED
 from transferzoo.errors import invalid
-from transferzoo.ground.arguments import check_sequence
+from transferzoo.ground.arguments import check_choice, check_count, check_sequence
 from transferzoo.ground.registry import Registry
+from transferzoo.ground.storage.files import cache_folder
 
 BACKBONES: Registry[Backbone] = Registry("backbone", lambda record: isinstance(record, Backbone))
 
-# What every keras.applications function is asked for: no classifier, and no download of its own.
-_BARE = {"include_top": False, "weights": None}
-_KERAS_FILES = "https://storage.googleapis.com/tensorflow/keras-applications"
+_HE = "He et al. (2016), Deep Residual Learning for Image Recognition, CVPR, arXiv:1512.03385, section 4.2"
+_SCRATCH = "For images of 32 pixels. No published weights: trained from scratch."
 
 
-def _imagenet(path: str, licence: str, source: str, md5: str | None = None) -> tuple[Weights, ...]:
-    return (
-        Weights(
-            name="imagenet",
-            url=f"{_KERAS_FILES}/{path}",
-            hash=f"md5:{md5}" if md5 else None,
-            trained_on="ImageNet-1k (ILSVRC 2012)",
-            licence=licence,
-            source=source,
-        ),
+def _own(name: str, **fields: Any) -> Backbone:
+    counted = MEASURED[name]
+    return Backbone(
+        name=name,
+        parameters=counted.parameters,
+        multiply_adds=counted.multiply_adds,
+        feature_channels=counted.feature_channels,
+        reduction=counted.reduction,
+        last_convolution=counted.last_convolution,
+        stems=("original",),
+        **fields,
     )
 
 
-_MOBILENET = "Howard et al. (2017), MobileNets, arXiv:1704.04861"
-_MOBILENET_V2 = "Sandler et al. (2018), MobileNetV2, CVPR, arXiv:1801.04381"
-_VGG = "Simonyan, Zisserman (2015), Very Deep Convolutional Networks, ICLR, arXiv:1409.1556"
-_OXFORD = "CC BY 4.0, as published by the Visual Geometry Group, Oxford"
-
-_TABLE = [
-    Backbone(
-        name="resnet50",
-        family="resnet",
-        paper="He et al. (2016), Deep Residual Learning for Image Recognition, CVPR, arXiv:1512.03385",
-        builder="keras.applications:ResNet50",
-        arguments=_BARE,
-        parameters=23_587_712,
-        feature_channels=2048,
-        reduction=32,
-        preprocessing=IMAGENET_BGR,
-        weights=_imagenet(
-            "resnet/resnet50_weights_tf_dim_ordering_tf_kernels_notop.h5",
-            "MIT, as published by the authors",
-            "converted from the authors' Caffe model by the Keras project",
-            "4d473c1dd8becc155b73f8504c6f6626",
-        ),
-    ),
-    Backbone(
-        name="vgg16",
-        family="vgg",
-        paper=_VGG,
-        builder="keras.applications:VGG16",
-        arguments=_BARE,
-        parameters=14_714_688,
-        feature_channels=512,
-        reduction=32,
-        preprocessing=IMAGENET_BGR,
-        weights=_imagenet(
-            "vgg16/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5",
-            _OXFORD,
-            "converted from the authors' Caffe model by the Keras project",
-            "6d6bbae143d832006294945121d1f1fc",
-        ),
-    ),
-    Backbone(
-        name="vgg19",
-        family="vgg",
-        paper=_VGG,
-        builder="keras.applications:VGG19",
-        arguments=_BARE,
-        parameters=20_024_384,
-        feature_channels=512,
-        reduction=32,
-        preprocessing=IMAGENET_BGR,
-        weights=_imagenet(
-            "vgg19/vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5",
-            _OXFORD,
-            "converted from the authors' Caffe model by the Keras project",
-            "253f8cb515780f3b799900260a226db6",
-        ),
-    ),
-    Backbone(
-        name="alexnet",
+_OWN = [
+    _own(
+        "alexnet",
         family="alexnet",
         paper="Krizhevsky, Sutskever, Hinton (2012), ImageNet Classification with Deep CNNs, NeurIPS 25",
         builder="transferzoo.backbones.alexnet:alexnet",
-        parameters=3_747_200,
-        feature_channels=256,
-        reduction=32,
-        stems=("original",),
-        preprocessing=MINUS_ONE_TO_ONE,
         note=(
             "No public Keras weights: trained from scratch. One tower, no local response normalisation; "
             "below 63 pixels the first convolution has stride 1 and the reduction is about 13. "
             "head='alexnet' adds the paper's two layers of 4,096."
         ),
     ),
+    *(
+        _own(
+            f"resnet{depth}",
+            family="small_resnet",
+            paper=_HE,
+            builder="transferzoo.backbones.small_images:small_resnet",
+            arguments={"depth": depth},
+            native_size=32,
+            minimum_size=8,
+            default_size=32,
+            note=f"{_SCRATCH} The paper's error on CIFAR-10 (table 6): {error} %.",
+        )
+        for depth, error in ((20, "8.75"), (32, "7.51"), (44, "7.17"), (56, "6.97"))
+    ),
+    *(
+        _own(
+            f"wide_resnet{depth}_{width}",
+            family="wide_resnet",
+            paper="Zagoruyko, Komodakis (2016), Wide Residual Networks, BMVC, arXiv:1605.07146",
+            builder="transferzoo.backbones.small_images:wide_resnet",
+            arguments={"depth": depth, "width": width},
+            native_size=32,
+            minimum_size=8,
+            default_size=32,
+            note=_SCRATCH,
+        )
+        for depth, width in ((16, 4), (28, 10))
+    ),
 ]
 
-# width: (parameters, feature channels, the width as the published file spells it)
-_MOBILENET_WIDTHS = {
-    0.25: (218_544, 256, "2_5"),
-    0.50: (829_536, 512, "5_0"),
-    0.75: (1_832_976, 768, "7_5"),
-    1.0: (3_228_864, 1024, "1_0"),
-}
-_MOBILENET_V2_WIDTHS = {
-    0.35: (410_208, 1280),
-    0.50: (706_224, 1280),
-    0.75: (1_382_064, 1280),
-    1.0: (2_257_984, 1280),
-    1.3: (3_766_048, 1664),
-    1.4: (4_363_712, 1792),
-}
-
-
-def _with_width(name: str, width: float) -> str:
-    return name if width == 1.0 else f"{name}_{round(width * 100):03d}"
-
-
-_TABLE += [
-    Backbone(
-        name=_with_width("mobilenet", width),
-        family="mobilenet",
-        paper=_MOBILENET,
-        builder="keras.applications:MobileNet",
-        arguments={**_BARE, "alpha": width},
-        parameters=parameters,
-        feature_channels=channels,
-        reduction=32,
-        preprocessing=MINUS_ONE_TO_ONE,
-        weights=_imagenet(
-            f"mobilenet/mobilenet_{spelt}_224_tf_no_top.h5",
-            "Apache-2.0, as published by the authors",
-            "converted from the authors' TensorFlow model by the Keras project",
-        ),
-        note=f"Width multiplier {width:g}.",
-    )
-    for width, (parameters, channels, spelt) in _MOBILENET_WIDTHS.items()
-]
-_TABLE += [
-    Backbone(
-        name=_with_width("mobilenet_v2", width),
-        family="mobilenet_v2",
-        paper=_MOBILENET_V2,
-        builder="keras.applications:MobileNetV2",
-        arguments={**_BARE, "alpha": width},
-        parameters=parameters,
-        feature_channels=channels,
-        reduction=32,
-        preprocessing=MINUS_ONE_TO_ONE,
-        weights=_imagenet(
-            f"mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_{width}_224_no_top.h5",
-            "Apache-2.0, as published by the authors",
-            "converted from the authors' TensorFlow model by the Keras project",
-        ),
-        note=f"Width multiplier {width:g}.",
-    )
-    for width, (parameters, channels) in _MOBILENET_V2_WIDTHS.items()
-]
-
-for _entry in _TABLE:
+for _entry in (*APPLICATIONS, *_OWN):
     BACKBONES.register(_entry.name, _entry)
 
 
-def list_backbones(pattern: str = "*") -> list[str]:
+def list_backbones(
+    pattern: str = "*",
+    *,
+    family: str | None = None,
+    max_parameters: int | None = None,
+    max_multiply_adds: int | None = None,
+    image_size: int | None = None,
+    weights: str | None = None,
+) -> list[str]:
     """Names of the backbones that `build` knows, sorted.
+
+    A limit leaves out backbones of which it is not known whether they keep it.
 
     Parameters
     ----------
     pattern : str, default "*"
         Shell-style wildcards; case does not matter.
+    family : str, optional
+        Only those of this family, such as ``"resnet"``.
+    max_parameters : int, optional
+        Only those with at most so many parameters, without a head.
+    max_multiply_adds : int, optional
+        Only those with at most so many multiply-accumulates for an image of their native size.
+    image_size : int, optional
+        Only those that take images of this side in pixels as they are.
+    weights : {"published", "local", "none"}, optional
+        Only those with published weights, those whose weights are in ``$KERAS_HOME/models`` already, or
+        those without any.
 
     Returns
     -------
     list of str
+        Empty where none fits.
+
+    Raises
+    ------
+    InvalidInputError
+        For a family that does not exist, or a limit that is no whole number.
 
     Examples
     --------
     >>> list_backbones("vgg*")
     ['vgg16', 'vgg19']
+    >>> list_backbones(max_parameters=500_000, weights="published")
+    ['mobilenet_025', 'mobilenet_v2_035', 'mobilenet_v3_small_minimalistic']
     """
-    return BACKBONES.names(pattern)
+    names = BACKBONES.names(pattern)
+    if all(limit is None for limit in (family, max_parameters, max_multiply_adds, image_size, weights)):
+        # records of installed packages stay unread
+        return names
+    records = [BACKBONES.get(name) for name in names]
+    if family is not None:
+        check_choice("family", family, sorted({BACKBONES.get(name).family for name in BACKBONES}))
+        records = [record for record in records if record.family == family]
+    for limit, most, known in (
+        ("max_parameters", max_parameters, "parameters"),
+        ("max_multiply_adds", max_multiply_adds, "multiply_adds"),
+    ):
+        if most is not None:
+            most = check_count(limit, most, 1, most=2**63 - 1)
+            records = [each for each in records if 0 < (getattr(each, known) or 0) <= most]
+    if image_size is not None:
+        side = check_count("image_size", image_size, 1)
+        records = [record for record in records if record.minimum_size <= side]
+    if weights is not None:
+        check_choice("weights", weights, ("published", "local", "none"))
+        folder = cache_folder() / "models"
+        has = {
+            "published": lambda record: bool(record.weights),
+            "local": lambda record: any((folder / each.file).is_file() for each in record.weights),
+            "none": lambda record: not record.weights,
+        }[weights]
+        records = [record for record in records if has(record)]
+    return [record.name for record in records]
 
 
 def backbone_info(name: str) -> Backbone:

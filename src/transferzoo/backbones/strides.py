@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -149,22 +149,45 @@ def apply_strides(network: keras.Model, plan: StridePlan, input_shape: tuple[int
             return _dilated_pool(layer, arguments[0], plan.dilated_pools[layer.name])
         return layer(*arguments, **options)
 
-    images = keras.Input(input_shape, name=network.inputs[0].name, dtype=network.inputs[0].dtype)
-    functional = keras.Model(network.inputs[0], network.outputs[0], name=network.name)
     try:
-        changed = keras.models.clone_model(
-            functional, input_tensors=images, clone_function=change, call_function=call
-        )
-        for layer in functional.layers:
-            if layer.weights:
-                changed.get_layer(layer.name).set_weights(layer.get_weights())
+        return changed_copy(network, input_shape, change=change, call=call)
     except ValueError as error:
         raise InvalidInputError(
             "stem and output_stride must be left out for this backbone: a layer depends on the size of the "
             f"feature map. Reason: {' '.join(str(error).split())[:160]}",
             argument="output_stride",
         ) from error
-    return changed
+
+
+def changed_copy(
+    network: keras.Model,
+    input_shape: tuple[int, int, int],
+    *,
+    change: Callable[[Any], Any] | None = None,
+    call: Callable[..., Any],
+) -> keras.Model:
+    """Return a copy of a network with the same weights and layer names.
+
+    `change` makes each new layer of an old one (by default the same again); `call` calls the new layer on
+    its inputs, and may add others.
+    """
+    images = keras.Input(input_shape, name=network.inputs[0].name, dtype=network.inputs[0].dtype)
+    functional = keras.Model(network.inputs[0], network.outputs[0], name=network.name)
+    copy = keras.models.clone_model(
+        functional, input_tensors=images, clone_function=change, call_function=call
+    )
+    for layer in functional.layers:
+        if layer.weights:
+            set_layer_weights(copy.get_layer(layer.name), layer.get_weights())
+    return copy
+
+
+def set_layer_weights(layer: Any, weights: list[Any]) -> None:
+    """Set a layer's weights, and what the layer has computed from them."""
+    layer.set_weights(weights)
+    if isinstance(layer, layers.Normalization):
+        # it divides by copies of its weights, which `set_weights` leaves as they were
+        layer.finalize_state()
 
 
 class _BranchesShifted(Exception):

@@ -12,7 +12,7 @@ import typer
 from transferzoo.cli import output
 from transferzoo.cli.app import app
 from transferzoo.cli.options import JsonOption
-from transferzoo.errors import invalid, unknown_name
+from transferzoo.errors import InvalidInputError, invalid, unknown_name
 from transferzoo.ground.metrics import bytes_in_words
 
 cache = typer.Typer(
@@ -33,51 +33,89 @@ class Kind(StrEnum):
     recipes = "recipes"
 
 
+class Available(StrEnum):
+    """How a backbone's weights may be had."""
+
+    published = "published"
+    local = "local"
+    none = "none"
+
+
 @app.command(
     "list",
     epilog="Examples: [bold]transferzoo list[/], [bold]transferzoo list 'mobilenet*'[/], "
-    "[bold]transferzoo list --kind recipes[/]",
+    "[bold]transferzoo list --max-parameters 5[/], [bold]transferzoo list --kind recipes[/]",
 )
 def list_command(
     pattern: Annotated[str, typer.Argument(help="Names, with wildcards.")] = "*",
     kind: Annotated[Kind, typer.Option("--kind", "-k", help="What to list.")] = Kind.backbones,
+    family: Annotated[str | None, typer.Option("--family", help="Backbones of one family.")] = None,
+    max_parameters: Annotated[
+        float | None, typer.Option("--max-parameters", metavar="MILLIONS", help="Backbones no larger.")
+    ] = None,
+    max_macs: Annotated[
+        float | None,
+        typer.Option("--max-macs", metavar="MILLIONS", help="Backbones with no more multiply-adds."),
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option("--image-size", help="Backbones that take images this small.")
+    ] = None,
+    weights: Annotated[
+        Available | None, typer.Option("--weights", help="Backbones by their weights.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List backbones, heads, datasets or recipes."""
     import transferzoo as tz
 
+    given: dict[str, Any] = {
+        "family": family,
+        "max_parameters": None if max_parameters is None else int(max_parameters * 1e6),
+        "max_multiply_adds": None if max_macs is None else int(max_macs * 1e6),
+        "image_size": image_size,
+        "weights": None if weights is None else weights.value,
+    }
+    limits = {name: value for name, value in given.items() if value is not None}
+    if limits and kind is not Kind.backbones:
+        raise invalid(
+            f"--{next(iter(limits)).replace('_', '-')}", "left out unless backbones are listed", kind.value
+        )
+    names = getattr(tz, f"list_{kind.value}")(pattern, **limits)
+    if not names:
+        within = " within the limits given" if limits else ""
+        raise InvalidInputError(
+            f"None of the {kind.value} fits '{pattern}'{within}. tz.list_{kind.value}() shows them.",
+            argument="pattern",
+            value=pattern,
+        )
     if as_json:
-        listed = getattr(tz, f"list_{kind.value}")(pattern)
-        if not listed:
-            raise invalid("pattern", f"a pattern that some of the {kind.value} match", pattern)
-        output.print_json([record_of(kind.value, name) for name in listed])
+        output.print_json([record_of(kind.value, name) for name in names])
         return
     if kind is Kind.backbones:
-        table = output.table("backbone", "family", ">parameters", ">features", ">smallest image", "weights")
-        for name in tz.list_backbones(pattern):
+        table = output.table("backbone", "family", ">parameters", ">MACs", ">pixels", ">top-1", "weights")
+        for name in names:
             record = tz.backbone_info(name)
             table.add_row(
                 name,
                 record.family,
-                f"{record.parameters / 1e6:.2f} M" if record.parameters else "?",
-                str(record.feature_channels or "?"),
-                str(record.minimum_size),
+                f"{record.parameters / 1e6:,.2f} M" if record.parameters else "?",
+                f"{record.multiply_adds / 1e6:,.0f} M" if record.multiply_adds else "?",
+                str(record.native_size),
+                f"{record.top1:.1f} %" if record.top1 is not None else "–",
                 ", ".join(weights.name for weights in record.weights) or "none: from scratch",
             )
     elif kind is Kind.heads:
         table = output.table("head", "parts")
-        for name in tz.list_heads(pattern):
+        for name in names:
             table.add_row(name, str(tz.head_info(name)))
     elif kind is Kind.datasets:
         table = output.table("dataset", "what it is")
-        for name in tz.list_datasets(pattern):
+        for name in names:
             table.add_row(name, tz.dataset_info(name).description)
     else:
         table = output.table("recipe", "when to use it")
-        for name in tz.list_recipes(pattern):
+        for name in names:
             table.add_row(name, tz.recipe_info(name).description)
-    if not table.row_count:
-        raise invalid("pattern", f"a pattern that some of the {kind.value} match", pattern)
     output.console().print(table)
 
 

@@ -67,12 +67,19 @@ def backbone_table(record: Any) -> Table:
         "family": record.family,
         "paper": record.paper,
         "parameters": f"{record.parameters:,} without a head" if record.parameters else "not counted",
+        "multiply-adds": (
+            f"{record.multiply_adds:,} for {record.native_size}×{record.native_size} pixels"
+            if record.multiply_adds
+            else "not counted"
+        ),
         "features": f"{record.feature_channels} channels" if record.feature_channels else "unknown",
         "reduction": f"{record.reduction} pixels per cell" if record.reduction else "unknown",
         "native size": f"{record.native_size} pixels",
         "smallest image": f"{record.minimum_size} pixels",
         "enlarged to": f"{record.default_size} pixels, with published weights" if record.weights else "",
         "preprocessing": f"{how.channels.upper()}, (pixel - {how.mean}) / {how.std}",
+        "last convolution": record.last_convolution or "",
+        "ImageNet top-1": f"{record.top1:.1f} % ({record.top1_source})" if record.top1 is not None else "",
         "licence": record.licence,
         "note": record.note,
     }
