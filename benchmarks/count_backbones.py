@@ -7,9 +7,15 @@ and compares. `s` is the time to build one.
     python benchmarks/count_backbones.py
     python benchmarks/count_backbones.py 'mobilenet*'
     python benchmarks/count_backbones.py --write
+
+`--activations` records instead what the backbones compute whose published weights are on this machine, from
+one fixed image, in `src/transferzoo/backbones/activations.json`; `transferzoo weights verify` compares.
+
+    python benchmarks/count_backbones.py --activations
 """
 
 import contextlib
+import json
 import math
 import time
 from dataclasses import asdict
@@ -81,12 +87,36 @@ def written(counts):
     return f"{head}MEASURED: defaultdict[str, Measured] = {table}"
 
 
+def write_activations():
+    """Record what networks compute whose weights are here; the others' records stay."""
+    import transferzoo as tz
+    from transferzoo.backbones.weight_files import models_folder
+    from transferzoo.ground.storage.files import file_hash
+    from transferzoo.models.activations import features_of_fixed_image, summary
+
+    place = TABLE.with_name("activations.json")
+    recorded = json.loads(place.read_text(encoding="utf-8"))
+    for each in tz.weights.verify(activations=False):
+        record, (file,) = tz.backbone_info(each.backbone), tz.weights.status(each.backbone)
+        path = models_folder() / file.file
+        recorded[f"{each.backbone}/{each.weights}"] = {
+            "weights_sha256": file_hash(path),
+            **summary(features_of_fixed_image(record, path)),
+        }
+        print(f"recorded: {each.backbone}, weights '{each.weights}', checked by {each.checked_by}")
+    place.write_text(json.dumps(recorded, indent=1) + "\n", encoding="utf-8")
+
+
 def main():
     """Count, and print or write."""
     made = parser(__doc__)
     made.add_argument("pattern", nargs="?", default="*", help="names, with wildcards (default: all)")
     made.add_argument("--write", action="store_true", help="write the library's table; of all backbones only")
+    made.add_argument("--activations", action="store_true", help="record activations instead")
     arguments = made.parse_args()
+    if arguments.activations:
+        write_activations()
+        return
     if arguments.write and arguments.pattern != "*":
         made.error("--write takes no pattern: it counts all backbones")
 

@@ -79,7 +79,8 @@ KINDS = {
     "number": "minutes lowest highest learning_rate momentum weight_decay temperature power magnitude mixup "
     "cutmix factor minimum layer_decay label_smoothing warmup",
     "share": "threshold rope validation test confidence rate rotation zoom shift erase",
-    "flag": "exact features save_model cache lint replace flip_safe nesterov horizontal_flip rerun faithful",
+    "flag": "activations exact features save_model cache lint replace flip_safe nesterov horizontal_flip "
+    "rerun faithful",
     "choice": "classifier_activation preprocessing stem normalize strategy resize layout on_error kind fill "
     "optimizer schedule when heads batch_norm keep channels cost metric sampling class_weight",
     "size": "image_size",
@@ -205,6 +206,11 @@ def calls(data):
         "studies.join": {"folder": "no such folder"},
         "studies.article": {"models": ["mobilenet_025"], "data": data, **QUIET, "train_size": None},
         "verify": {"folder": "no such folder"},
+        "weights.bundle": {"names": ["vgg16"], "out": "a.tar"},
+        "weights.fetch": {"names": ["alexnet"]},
+        "weights.import_file": {"path": "no such file", "name": "vgg16"},
+        "weights.status": {},
+        "weights.verify": {"names": []},
     }
 
 
@@ -225,6 +231,7 @@ NAMES = """
     register_backbone register_dataset register_head register_recipe statistics.accuracy_interval
     statistics.difference statistics.holm statistics.mcnemar statistics.paired_bootstrap
     statistics.pareto_frontier statistics.wilson_interval studies.article studies.join verify
+    weights.bundle weights.fetch weights.import_file weights.status weights.verify
 """.split()  # noqa: SIM905
 
 

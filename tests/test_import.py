@@ -34,11 +34,14 @@ GROUND += [
 GROUND += ["ground.environment"]
 MAKING = [
     "backbones.backbone",
+    "backbones.weight_files",
     "backbones.measured",
     "backbones.applications",
     "backbones.catalog",
+    "backbones.weight_bundles",
     "backbones.weights",
     "backbones.strides",
+    "backbones.weight_formats",
     "backbones.alexnet",
     "backbones.efficientnet",
     "backbones.small_images",
@@ -49,6 +52,8 @@ MAKING = [
     "models.architecture",
     "models.plan",
     "models.construct",
+    "models.activations",
+    "weights",
     "data.groups",
     "data.splits",
     "data.checking",
@@ -170,6 +175,7 @@ COMMANDS = [
     "cli.predicting",
     "cli.ranking",
     "cli.studies",
+    "cli.weights",
     "cli.__main__",
     "__main__",
 ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from transferzoo.version import __version__
 
 if TYPE_CHECKING:
-    from transferzoo import calibration, errors, evaluation, heads, plots, statistics, studies
+    from transferzoo import calibration, errors, evaluation, heads, plots, statistics, studies, weights
     from transferzoo.backbones.backbone import Backbone, Preprocessing, Weights
     from transferzoo.backbones.catalog import backbone_info, list_backbones, register_backbone
     from transferzoo.costs.macs import count_macs
@@ -105,7 +105,7 @@ _ROOMS = {
     "register_recipe": "recipes.catalog",
     "verify": "results.verification",
 }
-_MODULES = ("calibration", "errors", "evaluation", "heads", "plots", "statistics", "studies")
+_MODULES = ("calibration", "errors", "evaluation", "heads", "plots", "statistics", "studies", "weights")
 
 __all__ = [
     "Augmentation",
@@ -169,6 +169,7 @@ __all__ = [
     "statistics",
     "studies",
     "verify",
+    "weights",
 ]
 
 

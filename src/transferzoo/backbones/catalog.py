@@ -8,10 +8,10 @@ from typing import Any
 from transferzoo.backbones.applications import APPLICATIONS
 from transferzoo.backbones.backbone import MINUS_ONE_TO_ONE, Backbone, Preprocessing, Weights
 from transferzoo.backbones.measured import MEASURED
+from transferzoo.backbones.weight_files import file_at_hand
 from transferzoo.errors import invalid
 from transferzoo.ground.arguments import check_choice, check_count, check_sequence
 from transferzoo.ground.registry import Registry
-from transferzoo.ground.storage.files import cache_folder
 
 BACKBONES: Registry[Backbone] = Registry("backbone", lambda record: isinstance(record, Backbone))
 
@@ -145,10 +145,12 @@ def list_backbones(
         records = [record for record in records if record.minimum_size <= side]
     if weights is not None:
         check_choice("weights", weights, ("published", "local", "none"))
-        folder = cache_folder() / "models"
         has = {
             "published": lambda record: bool(record.weights),
-            "local": lambda record: any((folder / each.file).is_file() for each in record.weights),
+            "local": lambda record: (
+                file_at_hand(record, "imagenet") is not None
+                or any(file_at_hand(record, each.name) for each in record.weights)
+            ),
             "none": lambda record: not record.weights,
         }[weights]
         records = [record for record in records if has(record)]

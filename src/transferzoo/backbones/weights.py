@@ -1,21 +1,22 @@
-"""Find, fetch and load a backbone's weights; a damaged or foreign file is refused before it does harm."""
+"""Find and fetch a backbone's weights; a damaged or foreign file is refused before it does harm."""
 
 from __future__ import annotations
 
 import logging
-import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
-from transferzoo.backbones.backbone import Backbone, Weights
+from transferzoo.backbones.backbone import Backbone
+from transferzoo.backbones.weight_files import checked_sha256, file_at_hand, is_imported, models_folder
 from transferzoo.errors import WeightsError, invalid, nearest
 from transferzoo.ground.progress import Progress
 from transferzoo.ground.storage.downloads import download
-from transferzoo.ground.storage.files import cache_folder, check_path, file_hash
+from transferzoo.ground.storage.files import check_path, file_hash
 
 logger = logging.getLogger("transferzoo")
 
-SUFFIXES = (".h5", ".hdf5")
+SUFFIXES = (".h5", ".hdf5", ".keras", ".safetensors")
 
 
 def available_weights(backbone: Backbone, weights: Any) -> Any:
@@ -24,6 +25,8 @@ def available_weights(backbone: Backbone, weights: Any) -> Any:
     So that one call can compare such a backbone, trained from scratch, with pretrained ones.
     """
     if isinstance(weights, str) and weights == "imagenet" and not backbone.weights:
+        if is_imported(backbone, weights):
+            return weights
         logger.warning("%s has no published weights: it is trained from scratch", backbone.name)
         return None
     return weights
@@ -38,7 +41,7 @@ def check_weights(backbone: Backbone, weights: Any) -> None:
         return
     if not isinstance(weights, str | Path):
         raise invalid("weights", "'imagenet', None or a file path", weights)
-    if isinstance(weights, str) and backbone.published_weights(weights):
+    if isinstance(weights, str) and (backbone.published_weights(weights) or is_imported(backbone, weights)):
         return
     published = [record.name for record in backbone.weights]
     path = check_path("weights", weights, "'imagenet', None or a file path")
@@ -54,8 +57,9 @@ def check_weights(backbone: Backbone, weights: Any) -> None:
         )
     if path.suffix not in SUFFIXES:
         raise WeightsError(
-            f"A weights file must end in .weights.h5 or .h5. Got '{path.name}'. "
-            "Other formats may hold code; save the weights alone with model.save_weights('….weights.h5').",
+            "A weights file must end in .weights.h5, .h5, .keras or .safetensors. "
+            f"Got '{path.name}'. Other formats may hold code; save the weights alone with "
+            "model.save_weights('….weights.h5').",
             argument="weights",
             value=str(weights),
         )
@@ -63,15 +67,20 @@ def check_weights(backbone: Backbone, weights: Any) -> None:
 
 
 def check_is_whole(path: Path) -> None:
-    """Raise if an HDF5 file is cut short or is something else."""
-    import h5py
-
+    """Raise if an HDF5 file, or a saved model, is cut short or is something else."""
+    kind = "saved model" if path.suffix == ".keras" else "HDF5 file"
     try:
-        with h5py.File(path):
-            pass
-    except OSError as error:
+        if path.suffix == ".keras":
+            with zipfile.ZipFile(path) as saved:
+                saved.getinfo("model.weights.h5")
+        elif path.suffix in (".h5", ".hdf5"):
+            import h5py
+
+            with h5py.File(path):
+                pass
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise WeightsError(
-            f"The weights file '{path}' is damaged or no HDF5 file ({path.stat().st_size:,} bytes). "
+            f"The weights file '{path}' is damaged or no {kind} ({path.stat().st_size:,} bytes). "
             f"Delete it and download it again. Reason: {' '.join(str(error).split())[:160]}",
             argument="weights",
             value=str(path),
@@ -93,60 +102,34 @@ def locate_weights(
     check_weights(backbone, weights)
     if weights is None:
         return None
-    published = backbone.published_weights(str(weights))
-    if published is None:
+    name = str(weights)
+    published = backbone.published_weights(name)
+    found = file_at_hand(backbone, name)
+    if found is None and published is None:
         return Path(weights).expanduser()
-    path = cache_folder() / "models" / published.file
-    if not path.exists():
+    if found is None:
+        assert published is not None
+        found = models_folder() / published.file
         download(
             published.url,
-            path,
+            found,
             published.hash,
             what=f"the {published.name} weights of {backbone.name}",
             progress=progress,
         )
-    check_hash(path, published)
-    check_is_whole(path)
-    return path
+    weights_digest(backbone, weights, found)
+    check_is_whole(found)
+    return found
 
 
-def check_hash(path: Path, published: Weights) -> None:
-    """Raise if the file's hash is known and differs from the published one."""
-    if published.hash is None:
-        return
-    algorithm, _, expected = published.hash.partition(":")
-    actual = file_hash(path, algorithm)
-    if actual != expected:
-        raise WeightsError(
-            f"The weights file '{path}' is not the published one: its {algorithm} is {actual}, "
-            f"and {expected} is expected. Delete it, and it is downloaded again from {published.url}",
-            argument="weights",
-            value=str(path),
-        )
-
-
-def load_weights(network: Any, path: Path, backbone: Backbone) -> None:
-    """Load `path` into the Keras model `network`.
+def weights_digest(backbone: Backbone, weights: str | Path, path: Path) -> str:
+    """Return the SHA-256 of a weights file, checked where it is known what it should be.
 
     Raises
     ------
     WeightsError
-        If the file is of another architecture, or holds a classifier as well.
+        If it is not the published file, or not what it was at its first use.
     """
-    try:
-        with warnings.catch_warnings(record=True) as said:
-            warnings.filterwarnings("always", message="Skipping nested container")
-            network.load_weights(path)
-        if said:
-            raise ValueError(str(said[0].message))
-    # h5py raises RuntimeError on some damaged files
-    except (ValueError, KeyError, OSError, TypeError, AttributeError, IndexError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise WeightsError(
-            f"The weights file '{path.name}' does not fit '{backbone.name}'. "
-            f"It must hold that backbone's weights without a classifier, "
-            f"{network.count_params():,} parameters. "
-            f"Reason: {reason[:240]}",
-            argument="weights",
-            value=str(path),
-        ) from error
+    if path.parent != models_folder():
+        return file_hash(path)
+    return checked_sha256(path, backbone.published_weights(str(weights)))

@@ -12,7 +12,7 @@ from typing import Any
 
 import typer
 
-from transferzoo.cli import checking, costing, info, predicting, ranking, records, studies, training
+from transferzoo.cli import checking, costing, info, predicting, ranking, records, studies, training, weights
 from transferzoo.cli.app import app
 from transferzoo.cli.options import StoppedError
 from transferzoo.cli.wording import in_shell, options_of
@@ -31,6 +31,7 @@ __all__ = [
     "run",
     "studies",
     "training",
+    "weights",
 ]
 
 INTERRUPTED = 130

@@ -62,6 +62,7 @@ def in_shell(
             message = f"{[*given, *known][0]}{message[len(argument) :]}"
     message = SETTING.sub(lambda found: _as_option(found, options), message)
     message = message.replace("tz.list_backbones()", "transferzoo list")
+    message = re.sub(r"tz\.weights\.(\w+)\('([^']*)'\)", r"transferzoo weights \1 \2", message)
     return re.sub(r"tz\.list_(\w+)\(\)", r"transferzoo list --kind \1", message)
 
 

@@ -16,7 +16,8 @@ from keras import layers
 from transferzoo.backbones.backbone import RAW, Backbone, Preprocessing
 from transferzoo.backbones.catalog import BACKBONES
 from transferzoo.backbones.strides import apply_strides
-from transferzoo.backbones.weights import available_weights, load_weights
+from transferzoo.backbones.weight_formats import load_weights
+from transferzoo.backbones.weights import available_weights
 from transferzoo.errors import InvalidInputError
 from transferzoo.ground.progress import Progress, check_progress
 from transferzoo.heads import head_name

@@ -16,11 +16,11 @@ import numpy as np
 
 from transferzoo.backbones.backbone import Backbone
 from transferzoo.backbones.strides import StridePlan, plan_strides
-from transferzoo.backbones.weights import check_weights, locate_weights
+from transferzoo.backbones.weight_files import is_imported
+from transferzoo.backbones.weights import check_weights, locate_weights, weights_digest
 from transferzoo.errors import InvalidInputError, TransferZooError, invalid, printable
 from transferzoo.ground.arguments import check_count, check_seed
 from transferzoo.ground.progress import Progress
-from transferzoo.ground.storage.files import file_hash
 from transferzoo.heads import RECORDS, Head, apply_head, head_name, resolve_head
 from transferzoo.models.architecture import architecture_digest
 from transferzoo.models.freezing import set_trainable
@@ -76,7 +76,17 @@ class BuildPlan:
             return self
         path = locate_weights(self.backbone, self.options.weights, progress=progress)
         assert path is not None
-        return replace(self, weights_file=path, weights_sha256=file_hash(path))
+        digest = weights_digest(self.backbone, self.options.weights, path)
+        return replace(self, weights_file=path, weights_sha256=digest)
+
+    @property
+    def _own_file(self) -> bool:
+        """Whether the weights are of a file of one's own, not of a published one."""
+        weights = self.options.weights
+        if weights is None:
+            return False
+        published = self.backbone.published_weights(str(weights)) is not None
+        return not published or is_imported(self.backbone, str(weights))
 
     def describe(self) -> dict[str, Any]:
         """Return the model as a run's settings have it, digests of what its names stand for included."""
@@ -89,7 +99,7 @@ class BuildPlan:
             "backbone_sha256": _backbone_digest(self.backbone),
             "weights": None if options.weights is None else (published.name if published else "file"),
             # a published file need not be here yet, and its name says which it is
-            "weights_sha256": None if published else self.weights_sha256,
+            "weights_sha256": None if published and not self._own_file else self.weights_sha256,
             "head": head_name(options.head),
             "head_sha256": _head_digest(self.make_logits, self.backbone, self.num_classes),
             "input_shape": list(self.input_shape),
@@ -154,8 +164,7 @@ def plan_build(
         image_size=size,
         stem_factor=factor,
     )
-    own = pretrained and backbone.published_weights(str(options.weights)) is None
-    return plan.with_weights() if own else plan
+    return plan.with_weights() if plan._own_file else plan
 
 
 def strides_of(network: keras.Model, backbone: Backbone, options: BuildOptions) -> StridePlan:

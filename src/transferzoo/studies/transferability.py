@@ -316,7 +316,7 @@ def _few(data: Dataset, max_images: int, seed: int) -> Dataset:
 
 def _at_hand(options: Mapping[str, Any]) -> tuple[list[_Candidate], tuple[str, ...]]:
     """Return the backbones whose published weights are in the cache, and the names of the others."""
-    from transferzoo.ground.storage.files import cache_folder
+    from transferzoo.backbones.weight_files import file_at_hand, imported_files, models_folder
 
     wanted = options.get("weights", "imagenet")
     if not isinstance(wanted, str):
@@ -326,22 +326,23 @@ def _at_hand(options: Mapping[str, Any]) -> tuple[list[_Candidate], tuple[str, .
             None,
             remedy="tz.list_backbones() shows them.",
         )
-    folder = cache_folder() / "models"
     candidates, left_out = [], []
     for name in BACKBONES.names("*"):
-        published = [each for each in BACKBONES.get(name).weights if (folder / each.file).is_file()]
+        record = BACKBONES.get(name)
+        named = {*(each.name for each in record.weights), *imported_files().get(name, {})}
+        there = sorted(each for each in named if file_at_hand(record, each))
         # a backbone of one's own may call its weights what it likes
-        fitting = [each for each in published if each.name == wanted or "weights" not in options]
-        fitting.sort(key=lambda each: each.name != wanted)
+        fitting = [each for each in there if each == wanted or "weights" not in options]
+        fitting.sort(key=lambda each: each != wanted)
         if fitting:
-            mine = {**options, "weights": fitting[0].name}
+            mine = {**options, "weights": fitting[0]}
             candidates.append(_Candidate(model=name, backbone=name, options=mine))
         else:
             left_out.append(name)
     if not candidates:
         raise InvalidInputError(
-            f"No backbone's weights are in '{folder}'. Name backbones, and their weights are downloaded; "
-            "or pass weights=None with them, for random ones.",
+            f"No backbone's weights are in '{models_folder()}'. Name backbones, and their weights are "
+            "downloaded; or pass weights=None with them, for random ones.",
             argument="backbones",
         )
     return candidates, tuple(left_out)
