@@ -72,12 +72,12 @@ BAD = {
 # fmt: on
 
 KINDS = {
-    "path": "path out root folder",
+    "path": "path out root folder save_backbone",
     "count": "num_classes seed epochs batch_size steps rows columns max_images train_size top_k bins "
     "resamples patience limit max_bytes units n_jobs native_size minimum_size default_size rand_augment "
-    "steps_per_epoch",
+    "steps_per_epoch samples",
     "number": "minutes lowest highest learning_rate momentum weight_decay temperature power magnitude mixup "
-    "cutmix factor minimum layer_decay label_smoothing warmup",
+    "cutmix factor minimum layer_decay label_smoothing warmup scale",
     "share": "threshold rope validation test confidence rate rotation zoom shift erase",
     "flag": "activations exact features save_model cache lint replace flip_safe nesterov horizontal_flip "
     "rerun faithful",
@@ -170,8 +170,10 @@ def calls(data):
         "from_batches": {"train": [(IMAGES, TRUE)], "validation": 3, "test": 3},
         "from_directory": {"path": "photos", "validation": 3, "test": 3},
         "from_table": {"table": [{"image": "a.png", "label": "b"}]},
+        "heads.CosineClassifier": {},
         "heads.Dense": {"units": 3},
         "heads.Dropout": {"rate": 0.5},
+        "heads.MultiSampleClassifier": {},
         "heads.Normalize": {},
         "heads.Pool": {},
         "lint": {"model": "mobilenet_025", "data": data, "weights": None},
@@ -224,7 +226,8 @@ NAMES = """
     calibration.fit_temperature calibration.reliability compare count_macs evaluate
     evaluation.confusion evaluation.per_class evaluation.predicted_classes extract_features
     find_learning_rate fit fit_and_evaluate from_arrays from_batches from_directory from_table
-    heads.Dense heads.Dropout heads.Normalize heads.Pool lint list_backbones list_datasets
+    heads.CosineClassifier heads.Dense heads.Dropout heads.MultiSampleClassifier
+    heads.Normalize heads.Pool lint list_backbones list_datasets
     list_heads list_recipes load_dataset load_model measure_costs plots.accuracy_against_cost plots.comparison
     plots.confusion_matrix plots.flips plots.history plots.image_grid plots.mistakes plots.risk_coverage
     rank read_images
@@ -254,6 +257,7 @@ ACCEPTED = {
     ("Augmentation", "zoom"): [0.0],
     ("Augmentation", "erase"): [0.0],
     ("heads.Dropout", "rate"): [0.0],
+    ("heads.MultiSampleClassifier", "rate"): [0.0],
     # as joblib has it: as many as there are cores
     ("compare", "n_jobs"): [-1],
     ("studies.article", "n_jobs"): [-1],

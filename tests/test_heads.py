@@ -1,4 +1,6 @@
 import itertools
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -8,10 +10,12 @@ import transferzoo as tz
 from transferzoo.errors import InvalidInputError, NameTakenError, UnknownNameError
 from transferzoo.heads import (
     Classifier,
+    CosineClassifier,
     Dense,
     Dropout,
     Flatten,
     Head,
+    MultiSampleClassifier,
     Normalize,
     Pool,
     apply_head,
@@ -28,6 +32,101 @@ def model_of(head, feature_shape=(2, 2, 16), num_classes=10):
 
 def dense_parameters(*widths):
     return sum((inputs + 1) * outputs for inputs, outputs in itertools.pairwise(widths))
+
+
+def pooled(kind, x):
+    """A feature map after pooling, computed by the part."""
+    features = keras.Input(x.shape[1:])
+    return keras.ops.convert_to_numpy(keras.Model(features, Pool(kind)(features))(x))
+
+
+X = np.random.default_rng(0).normal(size=(3, 4, 5, 6)).astype("float32")
+
+
+def test_both_poolings_stand_one_behind_the_other():
+    assert np.allclose(pooled("avg_max", X), np.hstack([X.mean(axis=(1, 2)), X.max(axis=(1, 2))]))
+
+
+def test_the_generalised_mean_is_the_root_of_a_mean_of_powers():
+    expected = np.cbrt((np.maximum(X, 1e-6).astype("float64") ** 3).mean(axis=(1, 2)))
+    assert np.allclose(pooled("gem", X), expected, rtol=1e-4)
+    mean, maximum = np.maximum(X, 0).mean(axis=(1, 2)), X.max(axis=(1, 2))
+    assert ((pooled("gem", X) >= mean - 1e-5) & (pooled("gem", X) <= maximum + 1e-5)).all()
+
+
+def test_attention_is_a_mean_with_learned_weights():
+    features = keras.Input(X.shape[1:])
+    model = keras.Model(features, Pool("attention")(features))
+    hidden, score = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    (matrix, bias), (vector,) = hidden.get_weights(), score.get_weights()
+    cells = X.reshape(3, 20, 6)
+    chances = np.exp(np.tanh(cells @ matrix + bias) @ vector)
+    expected = (chances / chances.sum(axis=1, keepdims=True) * cells).sum(axis=1)
+    assert np.allclose(keras.ops.convert_to_numpy(model(X)), expected, atol=1e-5)
+    score.set_weights([np.zeros_like(vector)])
+    assert np.allclose(keras.ops.convert_to_numpy(model(X)), X.mean(axis=(1, 2)), atol=1e-5)
+
+
+def test_cosine_logits_depend_on_directions_alone_and_stay_so_while_learning():
+    model = model_of(Head(Pool(), CosineClassifier(10.0)), (4, 5, 6), 3)
+    model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(X, np.array([0, 1, 2]), epochs=2, verbose=0)
+    logits = keras.ops.convert_to_numpy(model(X))
+    assert np.allclose(logits, keras.ops.convert_to_numpy(model(7 * X)), atol=1e-5)
+    features, kernel = X.mean(axis=(1, 2)), model.get_layer("logits").get_weights()[0]
+    cosines = features @ kernel / np.linalg.norm(features, axis=1)[:, None] / np.linalg.norm(kernel, axis=0)
+    assert np.allclose(logits, 10 * cosines, atol=1e-3)
+
+
+def test_several_dropouts_share_one_layer_and_are_none_outside_of_training():
+    model = model_of(Head(Pool(), MultiSampleClassifier(0.5, 4)), (4, 5, 6), 3)
+    kernel, bias = model.get_layer("logits").get_weights()
+    assert model.count_params() == kernel.size + bias.size
+    assert np.allclose(keras.ops.convert_to_numpy(model(X)), X.mean(axis=(1, 2)) @ kernel + bias, atol=1e-5)
+    drawn = np.stack([keras.ops.convert_to_numpy(model(X, training=True)) for _ in range(200)])
+    alone = model_of(Head(Pool(), Dropout(0.5), Classifier()), (4, 5, 6), 3)
+    alone.set_weights(model.get_weights())
+    single = np.stack([keras.ops.convert_to_numpy(alone(X, training=True)) for _ in range(200)])
+    # the mean of four is half as far off
+    assert drawn.std(axis=0).mean() / single.std(axis=0).mean() == pytest.approx(0.5, abs=0.1)
+
+
+NEW_HEADS = [
+    *(Head(Pool(kind), Classifier()) for kind in ("avg_max", "gem", "attention")),
+    Head(Pool(), Normalize("layer"), CosineClassifier()),
+    Head(Flatten(), Dense(8), MultiSampleClassifier()),
+]
+
+
+@pytest.mark.parametrize("head", NEW_HEADS, ids=str)
+def test_heads_learn_and_say_that_they_are_not_linear(tiny, tiny_digits, head):
+    from transferzoo.heads import is_linear
+
+    assert not is_linear(head)
+    result = tz.fit_and_evaluate(
+        tiny, tiny_digits, head=head, recipe="head", weights=None, epochs=1, cache=False, verbose=False
+    )
+    assert np.isfinite(result.y_prob).all()
+
+
+@pytest.mark.slow
+def test_heads_load_in_a_process_without_the_library(tiny, tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype("uint8")
+    expected = {}
+    for number, head in enumerate(NEW_HEADS):
+        model = tz.build(tiny, 3, weights=None, head=head)
+        model.save(tmp_path / f"{number}.keras")
+        expected[number] = model.predict(x, verbose=0)
+    code = (
+        "import sys, keras, numpy as np\n"
+        "x = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype('uint8')\n"
+        "for n in range(int(sys.argv[1])):\n"
+        "    np.save(f'{n}.npy', keras.models.load_model(f'{n}.keras').predict(x, verbose=0))\n"
+        "assert 'transferzoo' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(len(NEW_HEADS))], cwd=tmp_path, check=True)
+    for number, outputs in expected.items():
+        assert np.allclose(np.load(tmp_path / f"{number}.npy"), outputs, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", HEADS)

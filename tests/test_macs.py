@@ -214,7 +214,6 @@ class Scale(layers.Layer):
         (lambda: layers.TimeDistributed(layers.Dense(3)), "TimeDistributed"),
         (lambda: lambda x: layers.MultiHeadAttention(2, 4)(x, x), "MultiHeadAttention"),
         (lambda: lambda x: layers.Attention()([x, x]), "Attention"),
-        (lambda: lambda x: layers.Dot(2)([x, x]), "Dot"),
         (lambda: lambda x: keras.ops.matmul(x, keras.ops.transpose(x, (0, 2, 1))), "Matmul"),
         (lambda: lambda x: keras.ops.einsum("abc,adc->abd", x, x), "Einsum"),
     ],
@@ -290,6 +289,12 @@ def test_the_page_shows_what_is_counted_and_what_was_published(name):
     cells = [f"{backbone.parameters / 1e6:.2f} M", *(f"{each / 1e6:,.1f}" for each in counted)]
     published = f"{PUBLISHED[name]:,}" if name in PUBLISHED else "–"
     assert [cell.strip() for cell in row.strip("|").split("|")] == [f"`{name}`", *cells, published]
+
+
+@pytest.mark.parametrize(("axes", "by_hand"), [(1, 4 * 4 * 6), ((2, 2), 6 * 6 * 4)])
+def test_products_of_two_maps_are_counted(axes, by_hand):
+    x = keras.Input((6, 4))
+    assert count_macs(keras.Model(x, layers.Dot(axes)([x, x]))).total == by_hand
 
 
 @pytest.mark.parametrize("name", tz.list_heads())

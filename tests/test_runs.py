@@ -289,3 +289,40 @@ def test_a_home_folder_may_be_written_as_a_tilde(run, tmp_path, monkeypatch):
 def test_a_recipe_that_gives_build_an_option_it_lacks_is_told_the_nearest(quick):
     with pytest.raises(UnknownOptionError, match=r"recipe 'quick'.*'trainabel'.*Did you mean 'trainable'"):
         dataclasses.replace(quick, build={"*": {"trainabel": "none"}})
+
+
+# --- a backbone to begin with again
+
+
+def test_a_trained_backbone_can_be_kept_and_begun_with(run, tiny, tmp_path):
+    from transferzoo.models.construct import backbone_of
+
+    result = run(out=tmp_path / "run", save_backbone=tmp_path / "mine.weights.h5")
+    other = tz.build(tiny, 5, weights=tmp_path / "mine.weights.h5")
+    for ours, theirs in zip(
+        backbone_of(other).get_weights(), backbone_of(result.model).get_weights(), strict=True
+    ):
+        assert np.array_equal(ours, theirs)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine.weights.h5", "run"]
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("mine.keras", r"ends in \.weights\.h5"), ("there.weights.h5", "nothing in it was touched")],
+)
+def test_a_file_for_the_backbone_is_checked_before_anything_slow(run, tmp_path, monkeypatch, name, message):
+    (tmp_path / "there.weights.h5").write_bytes(b"mine")
+    monkeypatch.setattr("transferzoo.fitting.train", None)
+    with pytest.raises(tz.TransferZooError, match=message):
+        run(save_backbone=tmp_path / name)
+    assert (tmp_path / "there.weights.h5").read_bytes() == b"mine"
+
+
+def test_a_model_without_a_backbone_has_none_to_keep(tiny_digits, tmp_path):
+    images = keras.Input((32, 32, 3))
+    x = keras.layers.GlobalAveragePooling2D()(images)
+    model = keras.Model(images, keras.layers.Dense(10, activation="softmax")(x))
+    with pytest.raises(tz.TransferZooError, match="save_backbone must be left out for a model without"):
+        tz.fit_and_evaluate(
+            model, tiny_digits, recipe="from_scratch", save_backbone=tmp_path / "a.weights.h5"
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import logging
+import tempfile
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -14,16 +15,16 @@ import keras
 
 from transferzoo.costs.measure import PeakMemory, costs_in_use
 from transferzoo.data.dataset import Dataset
-from transferzoo.errors import RecordError
+from transferzoo.errors import OutputExistsError, RecordError, invalid
 from transferzoo.evaluation import evaluate, groups_to_count
 from transferzoo.fitting import budget_of, trained_model, warn_of_the_end
 from transferzoo.ground.arguments import check_flag
 from transferzoo.ground.environment import environment
 from transferzoo.ground.progress import Progress, choose_progress
-from transferzoo.ground.storage.files import output_failed
+from transferzoo.ground.storage.files import check_path, check_writable, output_failed
 from transferzoo.ground.storage.locking import folder_held
 from transferzoo.linting.checks import findings_for, log_findings
-from transferzoo.models.construct import model_digest, model_settings
+from transferzoo.models.construct import backbone_of, model_digest, model_settings
 from transferzoo.models.prediction import predict_probabilities
 from transferzoo.planning import RunPlan, plan_run
 from transferzoo.recipes.recipe import Recipe
@@ -48,6 +49,7 @@ def fit_and_evaluate(
     out: str | Path | None = None,
     callbacks: Iterable[keras.callbacks.Callback] = (),
     save_model: bool = True,
+    save_backbone: str | Path | None = None,
     cache: bool = True,
     lint: bool = True,
     verbose: bool | str | Progress = "auto",
@@ -85,6 +87,9 @@ def fit_and_evaluate(
         `ReduceLROnPlateau` act in the last phase, and need ``schedule="constant"`` there.
     save_model : bool, default True
         Whether `out` gets ``model.keras`` too.
+    save_backbone : str or Path, optional
+        A new file, ``….weights.h5``, for the trained backbone's weights alone: ``build(name, …,
+        weights="mine.weights.h5")`` begins another model with them.
     cache : bool, default True
         Whether features of a frozen backbone are kept on disk, for other heads, seeds and recipes; see
         `FeatureStore`.
@@ -136,6 +141,7 @@ def fit_and_evaluate(
         for argument, value in (("save_model", save_model), ("cache", cache), ("lint", lint))
     )
     callbacks = check_callbacks(callbacks)
+    backbone_file = None if save_backbone is None else _new_weights_file(save_backbone)
     run = plan_run(
         model,
         data,
@@ -151,7 +157,42 @@ def fit_and_evaluate(
         found = findings_for(run)
         log_findings(found)
         run = replace(run, findings=tuple(each.record() for each in found))
-    return execute(run, callbacks=callbacks, save_model=save_model, progress=progress, began=began)
+    if backbone_file is not None and run.model is not None and backbone_of(run.model) is None:
+        raise invalid(
+            "save_backbone", "left out for a model without a part 'backbone', as from tz.build", save_backbone
+        )
+    result = execute(run, callbacks=callbacks, save_model=save_model, progress=progress, began=began)
+    if backbone_file is not None:
+        _write_backbone(result, backbone_file)
+    return result
+
+
+def _new_weights_file(given: str | Path) -> Path:
+    path = check_path("save_backbone", given)
+    if not path.name.endswith(".weights.h5"):
+        raise invalid("save_backbone", "a file that ends in .weights.h5", str(given))
+    if path.exists():
+        raise OutputExistsError(
+            f"'{path}' exists; nothing in it was touched. Choose another name, or move it away first.",
+            argument="save_backbone",
+            value=str(path),
+        )
+    check_writable("save_backbone", path.parent)
+    return path
+
+
+def _write_backbone(result: Result, path: Path) -> None:
+    network = backbone_of(result.model)
+    assert network is not None
+    try:
+        # Keras takes no other ending than .weights.h5, and the file must not be there by half
+        with tempfile.TemporaryDirectory(prefix=".", dir=path.parent) as beside:
+            part = Path(beside) / path.name
+            network.save_weights(part)
+            part.replace(path)
+    except OSError as error:
+        raise output_failed(path.parent, error) from error
+    logger.info("the backbone's weights are in '%s'", path)
 
 
 def execute(

@@ -35,12 +35,23 @@ DEMO_EPOCHS = 25
     "[bold]transferzoo fit mobilenet --dataset cifar10 --train 5000 --out runs/mobilenet[/]"
 )
 @sharing(saves_models=True)
-def fit(name: BackboneArgument, **given: Any) -> None:
+def fit(
+    name: BackboneArgument,
+    save_backbone: Annotated[
+        Path | None,
+        typer.Option(
+            "--save-backbone",
+            help="New .weights.h5 file for the trained backbone alone.",
+            rich_help_panel="Run",
+        ),
+    ] = None,
+    **given: Any,
+) -> None:
     """Train one model on a dataset and test it."""
     data, options = prepare([name], given)
     import transferzoo as tz
 
-    result = tz.fit_and_evaluate(name, data, **options)
+    result = tz.fit_and_evaluate(name, data, save_backbone=save_backbone, **options)
     if given["out"] is not None:
         output.save_run_plots(result, given["out"], data)
     if given["as_json"]:

@@ -70,7 +70,7 @@ def count_macs(model: keras.Model, input_shape: Sequence[int] | None = None) -> 
     """Count a model's multiply-accumulates for one image, layer by layer.
 
     Counted are products with kernels, as published figures count them: convolutions, plain, grouped,
-    depthwise, separable and transposed, and Dense layers. A layer counts at each of its calls, and models
+    depthwise, separable and transposed, Dense and Dot layers. A layer counts at each of its calls, and models
     within the model are entered. The sizes are those that images have inside it, after its own resizing.
 
     All other layers count 0: biases, activations, pooling, padding, resizing, sums, scaling, and
@@ -207,7 +207,7 @@ ELEMENTWISE = {
 }
 # no kernel of their own, and yet as many products as a layer that has one
 PRODUCTS = {
-    *("Dot", "Attention", "AdditiveAttention", "DotProductAttention"),
+    *("Attention", "AdditiveAttention", "DotProductAttention"),
     *("Matmul", "Einsum", "Tensordot", "Inner", "Outer", "Vdot", "Vecdot"),
     *("Conv", "DepthwiseConv", "SeparableConv", "ConvTranspose"),
 }
@@ -243,6 +243,12 @@ def _dense(layer: Any, given: Shape, shape: Shape) -> int:
     return math.prod(layer.kernel.shape) * math.prod(int(side or 0) for side in shape[:-1])
 
 
+def _dot(layer: Any, given: Shape, shape: Shape) -> int:
+    axis = layer.axes if isinstance(layer.axes, int) else layer.axes[0]
+    # the batch is cut off the shape
+    return math.prod(int(side or 0) for side in shape) * int(given[axis - (axis > 0)] or 0)
+
+
 # A kernel's shape holds what one output cell takes: a grouped convolution's spans one group's channels.
 RULES: tuple[tuple[Any, Callable[[Any, Shape, Shape], int]], ...] = (
     ((layers.SeparableConv1D, layers.SeparableConv2D), _separable),
@@ -250,4 +256,5 @@ RULES: tuple[tuple[Any, Callable[[Any, Shape, Shape], int]], ...] = (
     ((layers.DepthwiseConv1D, layers.DepthwiseConv2D), _convolution),
     ((layers.Conv1D, layers.Conv2D, layers.Conv3D), _convolution),
     (layers.Dense, _dense),
+    (layers.Dot, _dot),
 )

@@ -250,7 +250,7 @@ def _head_digest(make_logits: Callable[..., Any], backbone: Backbone, num_classe
 
     A head that is a function, or holds one, is built for it, on a feature map such as the backbone gives.
     """
-    if isinstance(make_logits, Head) and all(isinstance(part, RECORDS) for part in make_logits.parts):
+    if isinstance(make_logits, Head) and all(type(part) in RECORDS for part in make_logits.parts):
         return hashlib.sha256(repr(make_logits).encode()).hexdigest()
     shape = _trial_network(backbone).output_shape[1:]
     with generators_kept():
