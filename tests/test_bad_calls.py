@@ -190,6 +190,7 @@ def calls(data):
         "plots.flips": {"images": IMAGES, "y_true": TRUE, "predicted_a": TRUE, "predicted_b": TRUE[::-1]},
         "plots.history": {"history": {"loss": [1.0, 0.5]}},
         "plots.mistakes": {"images": IMAGES, "y_true": TRUE, "y_prob": prob()},
+        "plots.reliability": {"y_true": TRUE, "y_prob": prob(), "temperature": 1.5},
         "plots.risk_coverage": {"y_true": TRUE, "y_prob": prob(), "threshold": 0.5},
         "plots.image_grid": {"images": IMAGES, "labels": TRUE},
         "rank": {"backbones": ["mobilenet_025"], "data": data, **QUIET},
@@ -229,7 +230,8 @@ NAMES = """
     heads.CosineClassifier heads.Dense heads.Dropout heads.MultiSampleClassifier
     heads.Normalize heads.Pool lint list_backbones list_datasets
     list_heads list_recipes load_dataset load_model measure_costs plots.accuracy_against_cost plots.comparison
-    plots.confusion_matrix plots.flips plots.history plots.image_grid plots.mistakes plots.risk_coverage
+    plots.confusion_matrix plots.flips plots.history plots.image_grid plots.mistakes plots.reliability
+    plots.risk_coverage
     rank read_images
     register_backbone register_dataset register_head register_recipe statistics.accuracy_interval
     statistics.difference statistics.holm statistics.mcnemar statistics.paired_bootstrap

@@ -45,6 +45,7 @@ MAKING = [
     "backbones.alexnet",
     "backbones.efficientnet",
     "backbones.small_images",
+    "head_parts",
     "heads",
     "models.freezing",
     "models.options",
@@ -129,6 +130,7 @@ JUDGING = [
     "plots.changed_images",
     "plots.wrong_images",
     "plots.rejection",
+    "plots.reliability_bins",
     "plots.rungs",
     "results.identity",
     "results.folder",
@@ -155,6 +157,9 @@ MEETING = [
     "studies.conditions",
     "studies.choosing",
     "studies.study",
+    "report.contents",
+    "report.pictures",
+    "report.page",
     "studies.calls",
     "studies.comparing",
     "studies.joining",
@@ -181,7 +186,7 @@ COMMANDS = [
 ]
 ORDER = [*GROUND, *MAKING, *JUDGING, *MEETING, *COMMANDS]
 PACKAGES = ["", "backbones", "cli", "costs", "data", "features", "ground", "ground.storage", "judging"]
-PACKAGES += ["linting", "models", "plots", "recipes", "results", "studies", "training"]
+PACKAGES += ["linting", "models", "plots", "recipes", "report", "results", "studies", "training"]
 
 
 def loaded_after(code):

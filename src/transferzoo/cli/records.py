@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import sys
+import tempfile
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +21,14 @@ from transferzoo.ground.storage.files import written_beside
 
 if TYPE_CHECKING:
     from transferzoo.results.differences import RunDifference
+
+
+class ReportFormat(StrEnum):
+    """What a report may be written as."""
+
+    html = "html"
+    md = "md"
+    json = "json"
 
 
 @app.command(
@@ -45,6 +55,41 @@ def show(
         output.print_json(output.study_record(study))
     else:
         output.show(study)
+
+
+@app.command(
+    epilog="Examples: [bold]transferzoo report runs[/], "
+    "[bold]transferzoo report runs --out report.md --format md[/]"
+)
+def report(
+    folder: Annotated[Path, typer.Argument(help="A study's folder, or a run's.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="The file to write; - for standard output.", show_default="report.html"
+        ),
+    ] = None,
+    kind: Annotated[ReportFormat, typer.Option("--format", help="What to write.")] = ReportFormat.html,
+    title: Annotated[
+        str | None, typer.Option("--title", help="What stands above.", show_default="the models' names")
+    ] = None,
+    rope: RopeOption = 0.005,
+) -> None:
+    """Write a study as one file: verdicts, tables, pictures, and how to repeat each run."""
+    import transferzoo as tz
+    from transferzoo.results.folder import is_run
+
+    if is_run(folder):
+        study = tz.Study(results=(tz.Result.load(folder),), rope=rope)
+    else:
+        study = tz.Study.load(folder, rope=rope)
+    if out is not None and str(out) == "-":
+        with tempfile.TemporaryDirectory() as beside:
+            path = study.report(Path(beside) / "report", format=kind.value, title=title)
+            print(path.read_text(encoding="utf-8"), end="")
+        return
+    path = study.report(out or Path(f"report.{kind.value}"), format=kind.value, title=title)
+    print(f"The report is in {path}")
 
 
 @app.command(

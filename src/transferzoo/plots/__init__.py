@@ -10,6 +10,7 @@ from transferzoo.plots.learning_curves import history
 from transferzoo.plots.matrices import confusion_matrix
 from transferzoo.plots.rates import learning_rates
 from transferzoo.plots.rejection import risk_coverage
+from transferzoo.plots.reliability_bins import reliability
 from transferzoo.plots.rungs import ladder
 from transferzoo.plots.wrong_images import mistakes
 
@@ -29,5 +30,6 @@ __all__ = [
     "less_is_better",
     "mistakes",
     "readable",
+    "reliability",
     "risk_coverage",
 ]

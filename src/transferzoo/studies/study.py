@@ -33,6 +33,8 @@ from transferzoo.studies.failures import Failure
 if TYPE_CHECKING:
     import pandas
 
+    from transferzoo.data.dataset import Dataset
+
 # a difference of less than half a point matters to few
 ROPE = 0.005
 SHOWN_VERDICTS = 4
@@ -410,6 +412,47 @@ class Study:
         return choose(
             self.summary(), {key: value for key, value in limits.items() if value is not None}, self
         )
+
+    def report(
+        self,
+        path: str | Path,
+        *,
+        data: Dataset | None = None,
+        format: str | None = None,
+        title: str | None = None,
+    ) -> Path:
+        """Write the study as one file: verdicts in words, tables, pictures, and how to repeat each run.
+
+        The HTML file asks for nothing from elsewhere; names and messages in it are shown as text. Nothing is
+        trained for it.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file, replaced if it exists.
+        data : Dataset, optional
+            The images of the runs: shows those that the two best models take for different classes, and
+            mistakes. Saved runs do not hold images.
+        format : {"html", "md", "json"}, optional
+            By default what the file's name ends in. ``"md"`` is short enough for a pull request.
+        title : str, optional
+            By default the models' names.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        InvalidInputError
+            If the study has no finished run, or the format is not known.
+        OutputError
+            If the file cannot be written.
+        """
+        from transferzoo.report.page import write_report
+
+        return write_report(self, path, data=data, format=format, title=title)
 
     @classmethod
     def load(cls, folder: str | Path, *, rope: float = ROPE) -> Study:
