@@ -227,6 +227,7 @@ class CosineClassifier(Classifier):
 
     Examples
     --------
+    >>> from transferzoo.heads import Head
     >>> Head(Pool(), CosineClassifier())
     Head(Pool('avg'), CosineClassifier(16.0))
     """
@@ -275,6 +276,7 @@ class MultiSampleClassifier(Classifier):
 
     Examples
     --------
+    >>> from transferzoo.heads import Head
     >>> Head(Pool(), MultiSampleClassifier(0.5, 8))
     Head(Pool('avg'), MultiSampleClassifier(0.5, 8))
     """
