@@ -79,8 +79,8 @@ KINDS = {
     "number": "minutes lowest highest learning_rate momentum weight_decay temperature power magnitude mixup "
     "cutmix factor minimum layer_decay label_smoothing warmup scale",
     "share": "threshold rope validation test confidence rate rotation zoom shift erase",
-    "flag": "activations exact features save_model cache lint replace flip_safe nesterov horizontal_flip "
-    "rerun faithful",
+    "flag": "activations exact fixed_size features save_model cache lint replace flip_safe nesterov "
+    "horizontal_flip rerun faithful",
     "choice": "classifier_activation preprocessing stem normalize strategy resize layout on_error kind fill "
     "optimizer schedule when heads batch_norm keep channels cost metric sampling class_weight",
     "size": "image_size",

@@ -37,6 +37,7 @@ MAKING = [
     "backbones.weight_files",
     "backbones.measured",
     "backbones.applications",
+    "backbones.hub",
     "backbones.catalog",
     "backbones.weight_bundles",
     "backbones.weights",

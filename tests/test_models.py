@@ -12,6 +12,7 @@ import pytest
 import transferzoo as tz
 from conftest import each_backbone
 from transferzoo.backbones.backbone import RAW
+from transferzoo.backbones.catalog import BACKBONES
 from transferzoo.backbones.weights import locate_weights
 from transferzoo.errors import InvalidInputError, UnknownNameError
 from transferzoo.heads import Classifier, Dropout, Head, Pool
@@ -494,6 +495,7 @@ def carried_away(tmp_path_factory):
     """Predictions here and elsewhere: a scaling backbone, and a BGR one that resizes gray images."""
     from conftest import make_tiny
 
+    records = dict(BACKBONES._records)
     tz.register_backbone(
         "tiny_bgr", make_tiny, preprocessing=tz.backbone_info("vgg16").preprocessing, replace=True
     )
@@ -510,6 +512,9 @@ def carried_away(tmp_path_factory):
     )
     tz.register_backbone("pooled", pooled, replace=True)
     models["pooled"] = (tz.build("pooled", 5, weights=None, output_stride=1, seed=0), images())
+    # this fixture outlives a test, and what it registered must not
+    BACKBONES._records.clear()
+    BACKBONES._records.update(records)
     there = predicted_elsewhere(tmp_path_factory.mktemp("elsewhere"), models)
     return {name: (model.predict(x, verbose=0), there[name]) for name, (model, x) in models.items()}
 

@@ -8,7 +8,7 @@ from typing import Any
 from transferzoo.errors import invalid
 from transferzoo.ground.arguments import check_choice, check_count, finite
 
-POOLINGS = ("avg", "max", "avg_max", "gem", "attention")
+POOLINGS = ("avg", "max", "avg_max", "gem", "attention", "first")
 NORMALIZATIONS = ("batch", "layer")
 # Keras' own names, without those that learn or take the whole row
 ACTIVATIONS = (
@@ -43,13 +43,16 @@ ATTENTION_UNITS = 128
 class Pool:
     """Global pooling: ``(batch, h, w, channels)`` to ``(batch, channels)``; vectors pass unchanged.
 
+    Tokens ``(batch, tokens, channels)``, as of a vision transformer, are pooled alike.
+
     Parameters
     ----------
-    kind : {"avg", "max", "avg_max", "gem", "attention"}, default "avg"
+    kind : {"avg", "max", "avg_max", "gem", "attention", "first"}, default "avg"
         ``"avg"`` and ``"max"``: mean and maximum over the feature map. ``"avg_max"``: both, one behind the
         other, ``(batch, 2 * channels)``. ``"gem"``: the generalised mean of what is above zero, with power 3,
         between the two [1]_, equation 3. ``"attention"``: a mean whose weights are learned: a cell counts by
         the softmax, over the cells, of ``w · tanh(V · cell)``, with 128 rows in V [2]_, equation 8.
+        ``"first"``: the first cell or token, which in many vision transformers stands for the class.
 
     References
     ----------
@@ -77,6 +80,10 @@ class Pool:
         if len(features.shape) == 2:
             return features
         mean, maximum = layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D
+        if len(features.shape) == 3:
+            mean, maximum = layers.GlobalAveragePooling1D, layers.GlobalMaxPooling1D
+        if self.kind == "first":
+            return _first(features)
         if self.kind == "avg_max":
             return layers.Concatenate()([mean()(features), maximum()(features)])
         if self.kind == "gem":
@@ -91,7 +98,15 @@ def _generalised_mean(features: Any) -> Any:
 
     # a root has no slope at zero
     positive = ops.maximum(features, GEM_LEAST)
-    return ops.power(layers.GlobalAveragePooling2D()(ops.power(positive, GEM_POWER)), 1 / GEM_POWER)
+    mean = layers.GlobalAveragePooling1D if len(features.shape) == 3 else layers.GlobalAveragePooling2D
+    return ops.power(mean()(ops.power(positive, GEM_POWER)), 1 / GEM_POWER)
+
+
+def _first(features: Any) -> Any:
+    from keras import layers
+
+    cells = layers.Reshape((-1, features.shape[-1]))(features)
+    return layers.Flatten()(layers.Cropping1D((0, cells.shape[1] - 1))(cells))
 
 
 def _attended(features: Any) -> Any:

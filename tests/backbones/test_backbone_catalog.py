@@ -162,7 +162,7 @@ def test_a_bad_record_is_refused_at_the_door(changes, message):
     ("builder", "message"),
     [
         (lambda input_shape: "no model", r"must return a keras\.Model\. Got str"),
-        (lambda input_shape: flat(input_shape, 3), r"must return a model with one output"),
+        (lambda input_shape: of_rank(input_shape, 5), r"must return a model with one output"),
     ],
 )
 def test_a_builder_that_returns_something_else_is_named(builder, message):
@@ -171,9 +171,15 @@ def test_a_builder_that_returns_something_else_is_named(builder, message):
         tz.build("mine", 3, weights=None)
 
 
-def flat(input_shape, rank):
+def of_rank(input_shape, rank):
     images = keras.Input(input_shape)
-    return keras.Model(images, keras.layers.Reshape((-1,) * (rank == 3) + (3,))(images))
+    return keras.Model(images, keras.layers.Reshape((-1, *[1] * (rank - 3), 3))(images))
+
+
+def test_a_builder_may_return_tokens(tiny_digits):
+    tz.register_backbone("tokens", lambda input_shape: of_rank(input_shape, 3))
+    result = tz.fit_and_evaluate("tokens", tiny_digits, recipe="linear_probe", weights=None, verbose=False)
+    assert result.model.get_layer("backbone").output_shape == (None, 1024, 3)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from transferzoo.ground.arguments import (
     LARGEST_SIDE,
     check_choice,
     check_count,
+    check_flag,
     check_mapping,
     check_sequence,
     finite,
@@ -84,6 +85,8 @@ class Weights:
         ``"md5:…"`` or ``"sha256:…"`` as published; None where its publisher gives none.
     trained_on, licence, source : str
         The data, the terms, and who published it.
+    preset : str or None
+        A preset of KerasHub's, in place of a file; `url` is then empty.
     """
 
     name: str
@@ -92,6 +95,7 @@ class Weights:
     trained_on: str
     licence: str
     source: str
+    preset: str | None = None
 
     def __post_init__(self) -> None:
         for field_name in ("name", "url", "trained_on", "licence", "source"):
@@ -123,8 +127,8 @@ class Backbone:
     builder : str or callable
         ``"module:function"``, or a function. Called with ``input_shape=(height, width, 3)`` and
         `arguments`; returns a `keras.Model` from preprocessed images, float32
-        ``(batch, height, width, 3)``, to a feature map ``(batch, h, w, channels)`` or vectors
-        ``(batch, channels)``.
+        ``(batch, height, width, 3)``, to a feature map ``(batch, h, w, channels)``, tokens
+        ``(batch, tokens, channels)`` or vectors ``(batch, channels)``.
     arguments : mapping
         Further arguments of the builder.
     parameters : int or None
@@ -143,6 +147,8 @@ class Backbone:
         Multiply-accumulates for one image of `native_size`, as `count_macs` counts them.
     last_convolution : str or None
         Name of the last layer with a kernel; None where Keras names it anew in each build.
+    fixed_size : bool
+        Whether it takes images of `native_size` alone; all others are resized to that.
     stems : tuple of str
         What `build` accepts as `stem` for it.
     preprocessing : Preprocessing
@@ -173,6 +179,7 @@ class Backbone:
     native_size: int = 224
     minimum_size: int = 32
     default_size: int = 96
+    fixed_size: bool = False
     stems: tuple[str, ...] = ("original", "stride1")
     preprocessing: Preprocessing = MINUS_ONE_TO_ONE
     weights: tuple[Weights, ...] = ()
@@ -196,6 +203,7 @@ class Backbone:
         for name in ("parameters", "feature_channels", "reduction", "multiply_adds"):
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, check_count(name, getattr(self, name), 1, most=2**63 - 1))
+        object.__setattr__(self, "fixed_size", check_flag("fixed_size", self.fixed_size))
         for name in ("family", "paper", "licence", "note", "top1_source"):
             if not isinstance(getattr(self, name), str):
                 raise invalid(name, "text", getattr(self, name))

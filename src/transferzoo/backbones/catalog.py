@@ -7,6 +7,7 @@ from typing import Any
 
 from transferzoo.backbones.applications import APPLICATIONS
 from transferzoo.backbones.backbone import MINUS_ONE_TO_ONE, Backbone, Preprocessing, Weights
+from transferzoo.backbones.hub import PREFIX, hub_backbone
 from transferzoo.backbones.measured import MEASURED
 from transferzoo.backbones.weight_files import file_at_hand
 from transferzoo.errors import invalid
@@ -75,6 +76,7 @@ _OWN = [
     ),
 ]
 
+BACKBONES.resolve_with(PREFIX, hub_backbone)
 for _entry in (*APPLICATIONS, *_OWN):
     BACKBONES.register(_entry.name, _entry)
 
@@ -163,7 +165,7 @@ def backbone_info(name: str) -> Backbone:
     Parameters
     ----------
     name : str
-        One of `list_backbones()`.
+        One of `list_backbones()`, or ``"hub:"`` and a preset of KerasHub's.
 
     Returns
     -------

@@ -55,7 +55,7 @@ def file_at_hand(backbone: Backbone, weights: str) -> Path | None:
     if name is not None and (models_folder() / name).is_file():
         return models_folder() / name
     published = backbone.published_weights(weights)
-    path = models_folder() / published.file if published is not None else None
+    path = models_folder() / published.file if published is not None and published.url else None
     return path if path is not None and path.is_file() else None
 
 

@@ -24,6 +24,13 @@ def available_weights(backbone: Backbone, weights: Any) -> Any:
 
     So that one call can compare such a backbone, trained from scratch, with pretrained ones.
     """
+    if (
+        isinstance(weights, str)
+        and weights == "imagenet"
+        and [each.preset is None for each in backbone.weights] == [False]
+    ):
+        # the default, for a backbone whose one file has another name
+        return backbone.weights[0].name
     if isinstance(weights, str) and weights == "imagenet" and not backbone.weights:
         if is_imported(backbone, weights):
             return weights
@@ -104,6 +111,9 @@ def locate_weights(
         return None
     name = str(weights)
     published = backbone.published_weights(name)
+    if published is not None and published.preset is not None:
+        # KerasHub keeps it, and loads it
+        return None
     found = file_at_hand(backbone, name)
     if found is None and published is None:
         return Path(weights).expanduser()

@@ -11,7 +11,7 @@ import typer
 
 from transferzoo.cli import output
 from transferzoo.cli.app import app
-from transferzoo.cli.options import JsonOption
+from transferzoo.cli.options import JsonOption, load_keras
 from transferzoo.errors import InvalidInputError, invalid, unknown_name
 from transferzoo.ground.metrics import bytes_in_words
 
@@ -128,14 +128,19 @@ def info(
     import json
 
     import transferzoo as tz
+    from transferzoo.backbones.catalog import BACKBONES
+    from transferzoo.backbones.hub import PREFIX
 
+    if name.startswith(PREFIX):
+        load_keras()
     if as_json:
         kinds = [kind.value for kind in Kind if name in getattr(tz, f"list_{kind.value}")()]
+        kinds += [Kind.backbones.value] if name.startswith(PREFIX) else []
         if kinds:
             output.print_json([record_of(kind, name) for kind in kinds])
             return
     found = False
-    if name in tz.list_backbones():
+    if name in BACKBONES:
         found = True
         output.console().print(output.backbone_table(tz.backbone_info(name)))
     if name in tz.list_heads():

@@ -22,6 +22,9 @@ from transferzoo.models.architecture import network_digest
 from transferzoo.models.construct import BACKBONE, PREPROCESSING, backbone_of, connect, head_of
 from transferzoo.models.prediction import PREDICTION_BATCH, outputs_at_once, predict, runs_once
 
+AVERAGES = (layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D)
+MAXIMA = (layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D)
+
 logger = logging.getLogger("transferzoo.features.extract")
 
 
@@ -167,7 +170,7 @@ def split_at_features(model: keras.Model) -> tuple[keras.Model, keras.Model]:
     features, _ = connect(model, images)
     first = head.layers[1]
     readers = [layer for layer in head.layers[1:] if _reads(layer, head.inputs[0])]
-    pooling = isinstance(first, layers.GlobalAveragePooling2D | layers.GlobalMaxPooling2D)
+    pooling = isinstance(first, (*AVERAGES, *MAXIMA))
     if pooling and all(layer is first for layer in readers):
         pooled = type(first).from_config(first.get_config())(features)
         return keras.Model(images, pooled, name=model.name), keras.Model(first.output, head.outputs[0])
@@ -210,18 +213,15 @@ def _extractor(model: Any, layer: str | None) -> keras.Model:
         (each for each in model.layers if backbone is not None and each.name == PREPROCESSING), None
     )
     features = cut(prepare(images) if prepare is not None else images)
-    if len(features.shape) == 4:
-        features = layers.GlobalAveragePooling2D()(features)
+    if len(features.shape) in (3, 4):
+        features = AVERAGES[len(features.shape) - 3]()(features)
     return keras.Model(images, features, name=model.name)
 
 
 def _describe(extractor: keras.Model) -> dict[str, Any]:
     network = backbone_of(extractor) or extractor
     last = extractor.layers[-1]
-    pooled = {
-        layers.GlobalAveragePooling2D: "features, averaged",
-        layers.GlobalMaxPooling2D: "features, maximum",
-    }
+    pooled = {**dict.fromkeys(AVERAGES, "features, averaged"), **dict.fromkeys(MAXIMA, "features, maximum")}
     return {
         "backbone": extractor.name,
         "image_size": list(network.input_shape[1:3]),

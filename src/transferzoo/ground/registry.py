@@ -42,6 +42,12 @@ class Registry(Generic[T]):
         self._fits = fits
         self._records: dict[str, T] = {}
         self._found: dict[str, metadata.EntryPoint] | None = None
+        self._elsewhere: dict[str, Callable[[str], T]] = {}
+        self._seen: dict[str, T] = {}
+
+    def resolve_with(self, prefix: str, find: Callable[[str], T]) -> None:
+        """Let a function find the records of names that begin with `prefix`; each is looked for once."""
+        self._elsewhere[prefix] = find
 
     def _plugins(self) -> dict[str, metadata.EntryPoint]:
         """Return what installed packages offer; looked for once, and not imported."""
@@ -97,10 +103,16 @@ class Registry(Generic[T]):
             return self._records[name]
         if isinstance(name, str) and name in self._plugins():
             return self._load(name)
+        for prefix, find in self._elsewhere.items():
+            if isinstance(name, str) and name.startswith(prefix):
+                if name not in self._seen:
+                    self._seen[name] = find(name)
+                return self._seen[name]
         raise unknown_name(self.kind, name, self.names(), f"tz.list_{self.kind}s()")
 
     def __contains__(self, name: object) -> bool:
-        return name in self._records or name in self._plugins()
+        found = name in self._records or name in self._plugins()
+        return found or (isinstance(name, str) and name.startswith(tuple(self._elsewhere)))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())

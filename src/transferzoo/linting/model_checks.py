@@ -15,6 +15,7 @@ from transferzoo.backbones.backbone import RAW, Backbone
 from transferzoo.data.dataset import Dataset
 from transferzoo.heads import Head, Normalize
 from transferzoo.linting.findings import Finding, found
+from transferzoo.models.architecture import layers_within
 from transferzoo.models.construct import backbone_of, model_settings
 from transferzoo.models.freezing import set_trainable
 from transferzoo.models.plan import BuildPlan, build_network, generators_kept, strides_of
@@ -268,10 +269,10 @@ def _facts_of_model(model: keras.Model, data: Dataset) -> ModelFacts:
 
     settings = model_settings(model)
     backbone = backbone_of(model)
-    in_backbone = {id(layer) for layer in _leaves(backbone)} if backbone is not None else None
+    in_backbone = {id(layer) for layer in layers_within(backbone)} if backbone is not None else None
     norms = [
         Norm(float(layer.momentum), bool(layer.trainable), in_backbone is None or id(layer) in in_backbone)
-        for layer in _leaves(model)
+        for layer in layers_within(model)
         if isinstance(layer, layers.BatchNormalization)
     ]
     shape = backbone.output_shape if backbone is not None else None
@@ -338,22 +339,15 @@ def _before_weights(model: keras.Model, images: np.ndarray) -> np.ndarray | None
     return _before_weights(first, values) if isinstance(first, keras.Model) else values
 
 
-def _leaves(model: keras.Model) -> list[Any]:
-    leaves = []
-    for layer in getattr(model, "layers", []):
-        leaves.extend(_leaves(layer) if isinstance(layer, keras.Model) else [layer])
-    return leaves
-
-
 def _norms(network: keras.Model, *, in_backbone: bool) -> Iterator[Norm]:
-    for layer in _leaves(network):
+    for layer in layers_within(network):
         if isinstance(layer, layers.BatchNormalization):
             yield Norm(float(layer.momentum), bool(layer.trainable), in_backbone)
 
 
 def _random_layers(model: keras.Model, shape: tuple[int, ...]) -> tuple[tuple[str, ...], bool]:
     """Return the names of layers that change images at random, and whether one does so in evaluation."""
-    names = tuple(type(layer).__name__ for layer in _leaves(model) if isinstance(layer, RANDOM))
+    names = tuple(type(layer).__name__ for layer in layers_within(model) if isinstance(layer, RANDOM))
     if not names:
         return (), False
     images = np.random.default_rng(0).uniform(0, 255, (4, *shape)).astype("float32")
@@ -362,7 +356,7 @@ def _random_layers(model: keras.Model, shape: tuple[int, ...]) -> tuple[tuple[st
 
 def _last_map(model: keras.Model) -> tuple[int, int] | None:
     """Return the size of the map that pooling or flattening takes, where a model shows it."""
-    for layer in reversed(_leaves(model)):
+    for layer in reversed(layers_within(model)):
         if isinstance(layer, FLATTENING) and len(layer._inbound_nodes) == 1:
             shape = tuple(getattr(layer.input, "shape", ()))
             if len(shape) == 4 and None not in shape[1:3]:
@@ -371,7 +365,7 @@ def _last_map(model: keras.Model) -> tuple[int, int] | None:
 
 
 def _last_activation(model: keras.Model) -> str | None:
-    leaves = _leaves(model)
+    leaves = layers_within(model)
     if not leaves or not hasattr(leaves[-1], "activation"):
         return None
     return getattr(leaves[-1].activation, "__name__", None)

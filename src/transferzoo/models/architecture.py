@@ -15,6 +15,12 @@ import numpy as np
 WITHOUT_EFFECT = frozenset({"name", "trainable", "compile_config", "shared_object_id"})
 
 
+def layers_within(model: keras.Model) -> list[Any]:
+    """Return a model's layers and those within them, each before its own; models themselves are left out."""
+    found = model._flatten_layers(include_self=False)
+    return [layer for layer in found if not isinstance(layer, keras.Model)]
+
+
 def architecture_digest(model: keras.Model) -> str:
     """Return a SHA-256 hex digest over a network's layers, their settings and how they are connected.
 

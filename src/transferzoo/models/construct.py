@@ -92,7 +92,8 @@ def build(
     Parameters
     ----------
     name : str
-        A backbone, one of `list_backbones()`.
+        A backbone, one of `list_backbones()`, or ``"hub:"`` and a preset of KerasHub's, such as
+        ``"hub:vit_base_patch16_224_imagenet"``, where keras-hub is installed.
     num_classes : int
         2 or more.
     weights : str, Path or None, default "imagenet"
@@ -308,7 +309,8 @@ def _build_strided(plan: BuildPlan) -> keras.Model:
     backbone, options = plan.backbone, plan.options
     height, width = plan.image_size
     # behind its stem this one has maps of the size that the changed one will have, and pads them so
-    network = build_network(backbone, (height * plan.stem_factor, width * plan.stem_factor))
+    size = (height * plan.stem_factor, width * plan.stem_factor)
+    network = build_network(backbone, size, **({"load": True} if plan.preset is not None else {}))
     if plan.weights_file is not None:
         load_weights(network, plan.weights_file, backbone)
     if options.stem == "original" and options.output_stride is None:

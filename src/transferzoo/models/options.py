@@ -107,6 +107,12 @@ def choose_image_size(
     is so much smaller. (A changed output stride does not: its kernels see what they saw.)
     """
     height, width = input_shape[:2]
+    if backbone.fixed_size:
+        native = (backbone.native_size, backbone.native_size)
+        asked = (height, width) if isinstance(image_size, str) and image_size == "input" else image_size
+        if asked is not None and asked != native and asked != native[0]:
+            raise invalid("image_size", f"{native[0]} for '{backbone.name}', or left out", image_size)
+        return native
     if image_size is None:
         least = backbone.minimum_size
         wanted = max(round(backbone.default_size / stem_factor), least) if pretrained else least

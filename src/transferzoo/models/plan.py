@@ -75,9 +75,16 @@ class BuildPlan:
         if self.options.weights is None or self.weights_file is not None:
             return self
         path = locate_weights(self.backbone, self.options.weights, progress=progress)
-        assert path is not None
+        if path is None:
+            return self
         digest = weights_digest(self.backbone, self.options.weights, path)
         return replace(self, weights_file=path, weights_sha256=digest)
+
+    @property
+    def preset(self) -> str | None:
+        """The KerasHub preset whose weights are used, if they are."""
+        published = self.backbone.published_weights(str(self.options.weights))
+        return None if published is None else published.preset
 
     @property
     def _own_file(self) -> bool:
@@ -172,10 +179,10 @@ def strides_of(network: keras.Model, backbone: Backbone, options: BuildOptions) 
     return plan_strides(network, stem=options.stem, output_stride=options.output_stride, name=backbone.name)
 
 
-def build_network(backbone: Backbone, size: tuple[int, int]) -> keras.Model:
+def build_network(backbone: Backbone, size: tuple[int, int], **further: Any) -> keras.Model:
     """Return a backbone's network with random weights, as its builder makes it, its form checked."""
     try:
-        network = backbone.resolve_builder()(input_shape=(*size, 3), **backbone.arguments)
+        network = backbone.resolve_builder()(input_shape=(*size, 3), **backbone.arguments, **further)
     except TransferZooError:
         raise
     except Exception as error:
@@ -190,11 +197,12 @@ def build_network(backbone: Backbone, size: tuple[int, int]) -> keras.Model:
         raise InvalidInputError(
             f"The builder of '{backbone.name}' must return a keras.Model. Got {type(network).__name__}."
         )
-    if len(network.outputs) != 1 or len(network.outputs[0].shape) not in (2, 4):
+    if len(network.outputs) != 1 or len(network.outputs[0].shape) not in (2, 3, 4):
         shapes = [tuple(output.shape) for output in network.outputs]
         raise InvalidInputError(
             f"The builder of '{backbone.name}' must return a model with one output, a feature map "
-            f"(batch, h, w, channels) or vectors (batch, channels). Got {shapes}."
+            f"(batch, h, w, channels), tokens (batch, tokens, channels) or vectors (batch, channels). "
+            f"Got {shapes}."
         )
     network.name = BACKBONE
     return network

@@ -37,6 +37,8 @@ PASSING = (
     layers.InputLayer,
     layers.GlobalAveragePooling2D,
     layers.GlobalMaxPooling2D,
+    layers.GlobalAveragePooling1D,
+    layers.GlobalMaxPooling1D,
     layers.Flatten,
     layers.Dropout,
 )

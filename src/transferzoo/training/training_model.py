@@ -12,6 +12,7 @@ import numpy as np
 from keras import layers
 
 from transferzoo.features.extract import split_at_features
+from transferzoo.models.architecture import layers_within
 from transferzoo.models.construct import backbone_of, connect, set_trainable
 from transferzoo.models.prediction import compiles_with_xla, gives_probabilities
 from transferzoo.training.linear_head import StandardisedHead
@@ -64,9 +65,8 @@ def set_for(step: PhasePlan, model: keras.Model) -> Iterator[None]:
     """Let those layers learn that the phase trains; afterwards layers learn as they were built."""
     backbone = backbone_of(model)
     learns = backbone is None or backbone.trainable
-    layers_as_built = [
-        (layer, layer.trainable, getattr(layer, "momentum", None)) for layer in _leaves(backbone or model)
-    ]
+    within = layers_within(backbone or model)
+    layers_as_built = [(layer, layer.trainable, getattr(layer, "momentum", None)) for layer in within]
     if backbone is not None and step.phase.trainable != "as_built":
         set_trainable(backbone, step.phase.trainable)
     try:
@@ -113,13 +113,6 @@ def set_momentum(step: PhasePlan, model: keras.Model) -> None:
     """Give BatchNorm the momentum of the phase; `set_for` takes it back."""
     if step.batch_norm_momentum is None:
         return
-    for layer in _leaves(backbone_of(model) or model):
+    for layer in layers_within(backbone_of(model) or model):
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = step.batch_norm_momentum
-
-
-def _leaves(model: keras.Model) -> list[Any]:
-    found = []
-    for layer in model.layers:
-        found.extend(_leaves(layer) if isinstance(layer, keras.Model) else [layer])
-    return found
