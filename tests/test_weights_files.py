@@ -299,6 +299,7 @@ def test_a_layer_that_is_missing_in_a_file_is_named(tiny, tmp_path):
         tz.build("tiny", 3, weights=legacy(tmp_path / "cut.h5", cut))
 
 
+@pytest.mark.slow
 def test_an_older_file_of_efficientnet_moves_its_normalisation_too(tmp_path):
     """Keras' `set_weights` would leave it as it was."""
     record = tz.backbone_info("efficientnet_b0")
