@@ -1,9 +1,12 @@
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import transferzoo as tz
 from transferzoo.errors import InvalidInputError, NameTakenError, UnknownNameError
 from transferzoo.ground.registry import Registry
 
@@ -168,3 +171,42 @@ def test_a_whole_record_is_registered(everything_put_back):
     assert tz.backbone_info("mine") is record
     with pytest.raises(tz.TransferZooError, match="builder must be left out where a whole record is given"):
         tz.register_backbone(record, len)
+
+
+def test_names_that_are_taken_are_warned_of(tmp_path):
+    code = """
+import logging
+logging.basicConfig(format="%(message)s", stream=sys.stdout)
+tz.list_backbones(), tz.list_backbones()
+"""
+    printed = with_plugin(tmp_path, code)
+    assert printed.splitlines() == [
+        "'plugin' offers a backbone named 'resnet50', which is taken: transferzoo's own is used"
+    ]
+
+
+@pytest.mark.slow
+def test_the_example_package_adds_four_kinds_of_names(tmp_path):
+    pytest.importorskip("setuptools")
+    example = Path(__file__).parents[1] / "examples" / "plugin"
+    # a build writes beside the source
+    shutil.copytree(example, tmp_path / "plugin")
+    install = ["install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(tmp_path / "site")]
+    subprocess.run([sys.executable, "-m", "pip", *install, str(tmp_path / "plugin")], check=True)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    call = ["fit", "stripes_cnn", "--dataset", "stripes", "--head", "max_pooled", "--recipe", "two_epochs"]
+    done = subprocess.run(
+        [sys.executable, "-m", "transferzoo", *call, "--weights", "none", "--out", "run", "--quiet"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    settings = tz.Result.load(tmp_path / "run").settings
+    assert (settings["model"]["backbone"], settings["model"]["head"]) == ("stripes_cnn", "max_pooled")
+    assert (settings["data"]["name"], settings["recipe"]["name"]) == ("stripes", "two_epochs")

@@ -24,13 +24,10 @@ def available_weights(backbone: Backbone, weights: Any) -> Any:
 
     So that one call can compare such a backbone, trained from scratch, with pretrained ones.
     """
-    if (
-        isinstance(weights, str)
-        and weights == "imagenet"
-        and [each.preset is None for each in backbone.weights] == [False]
-    ):
-        # the default, for a backbone whose one file has another name
-        return backbone.weights[0].name
+    presets = [each.name for each in backbone.weights if each.preset is not None]
+    if isinstance(weights, str) and weights == "imagenet" and presets:
+        # the default, where the weights have another name
+        return presets[0]
     if isinstance(weights, str) and weights == "imagenet" and not backbone.weights:
         if is_imported(backbone, weights):
             return weights

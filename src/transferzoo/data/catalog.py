@@ -65,7 +65,11 @@ class DatasetEntry:
     licence: str = ""
 
 
-DATASETS: Registry[DatasetEntry] = Registry("dataset", lambda record: isinstance(record, DatasetEntry))
+DATASETS: Registry[DatasetEntry] = Registry(
+    "dataset",
+    lambda record: isinstance(record, DatasetEntry),
+    made_of=lambda name, found: DatasetEntry(name=name, loader=found) if callable(found) else found,
+)
 
 for _entry in (
     DatasetEntry(

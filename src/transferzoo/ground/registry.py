@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import logging
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from typing import Any, Generic, TypeVar
@@ -11,6 +12,8 @@ from transferzoo.errors import InvalidInputError, NameTakenError, invalid, unkno
 from transferzoo.ground.arguments import check_flag
 
 T = TypeVar("T")
+
+logger = logging.getLogger("transferzoo")
 
 
 class Registry(Generic[T]):
@@ -22,6 +25,8 @@ class Registry(Generic[T]):
         The word for one of them in messages, such as ``"backbone"``.
     fits : callable, optional
         Tells whether what a package's entry point holds is such a record.
+    made_of : callable, optional
+        Makes a record of the name and of what an entry point holds, where that is none yet.
 
     Notes
     -----
@@ -37,9 +42,16 @@ class Registry(Generic[T]):
     ['crimson']
     """
 
-    def __init__(self, kind: str, fits: Callable[[Any], bool] = lambda record: True) -> None:
+    def __init__(
+        self,
+        kind: str,
+        fits: Callable[[Any], bool] = lambda record: True,
+        *,
+        made_of: Callable[[str, Any], Any] = lambda name, found: found,
+    ) -> None:
         self.kind = kind
         self._fits = fits
+        self._made_of = made_of
         self._records: dict[str, T] = {}
         self._found: dict[str, metadata.EntryPoint] | None = None
         self._elsewhere: dict[str, Callable[[str], T]] = {}
@@ -52,17 +64,28 @@ class Registry(Generic[T]):
     def _plugins(self) -> dict[str, metadata.EntryPoint]:
         """Return what installed packages offer; looked for once, and not imported."""
         if self._found is None:
-            points = metadata.entry_points(group=f"transferzoo.{self.kind}s")
-            self._found = {point.name: point for point in points}
+            self._found = {}
+            for point in metadata.entry_points(group=f"transferzoo.{self.kind}s"):
+                first = self._found.setdefault(point.name, point)
+                if first is not point or point.name in self._records:
+                    used = (
+                        "transferzoo's own" if point.name in self._records else f"that of '{_package(first)}'"
+                    )
+                    logger.warning(
+                        "'%s' offers a %s named '%s', which is taken: %s is used",
+                        _package(point),
+                        self.kind,
+                        point.name,
+                        used,
+                    )
         return self._found
 
     def _load(self, name: str) -> T:
         """Import what a package offers under a name, and keep it."""
         point = self._plugins()[name]
-        package = point.dist.name if point.dist is not None else "a package"
-        where = f"The {self.kind} '{name}' of '{package}' (entry point '{point.value}')"
+        where = f"The {self.kind} '{name}' of '{_package(point)}' (entry point '{point.value}')"
         try:
-            record = point.load()
+            record = self._made_of(name, point.load())
         except Exception as error:
             # a stranger's module may raise anything
             reason = f"{type(error).__name__}: {error}"
@@ -119,3 +142,7 @@ class Registry(Generic[T]):
 
     def __len__(self) -> int:
         return len(self.names())
+
+
+def _package(point: metadata.EntryPoint) -> str:
+    return point.dist.name if point.dist is not None else "a package"
