@@ -78,7 +78,7 @@ KINDS = {
     "steps_per_epoch samples",
     "number": "minutes lowest highest learning_rate momentum weight_decay temperature power magnitude mixup "
     "cutmix factor minimum layer_decay label_smoothing warmup scale",
-    "share": "threshold rope validation test confidence rate rotation zoom shift erase",
+    "share": "opacity threshold rope validation test confidence rate rotation zoom shift erase",
     "flag": "activations exact fixed_size features save_model cache lint replace flip_safe nesterov "
     "horizontal_flip rerun faithful",
     "choice": "classifier_activation preprocessing stem normalize strategy resize layout on_error kind fill "
@@ -139,6 +139,7 @@ def calls(data):
 
     matplotlib.use("Agg")
     network = tz.build("mobilenet_025", 10, weights=None)
+    mapped = tz.build("mobilenet_025", 10, weights=None, image_size=96)
     run = {"model": "mobilenet_025", "data": data, **QUIET, "epochs": 1, "lint": False}
     phase = tz.Phase(name="all", epochs=1, learning_rate=0.1)
     return {
@@ -170,6 +171,7 @@ def calls(data):
         "from_batches": {"train": [(IMAGES, TRUE)], "validation": 3, "test": 3},
         "from_directory": {"path": "photos", "validation": 3, "test": 3},
         "from_table": {"table": [{"image": "a.png", "label": "b"}]},
+        "grad_cam": {"model": mapped, "images": np.zeros((2, 32, 32, 3), "uint8")},
         "heads.CosineClassifier": {},
         "heads.Dense": {"units": 3},
         "heads.Dropout": {"rate": 0.5},
@@ -190,6 +192,7 @@ def calls(data):
         "plots.flips": {"images": IMAGES, "y_true": TRUE, "predicted_a": TRUE, "predicted_b": TRUE[::-1]},
         "plots.history": {"history": {"loss": [1.0, 0.5]}},
         "plots.mistakes": {"images": IMAGES, "y_true": TRUE, "y_prob": prob()},
+        "plots.heat_maps": {"images": np.zeros((2, 8, 8, 3), "uint8"), "maps": np.zeros((2, 8, 8))},
         "plots.reliability": {"y_true": TRUE, "y_prob": prob(), "temperature": 1.5},
         "plots.risk_coverage": {"y_true": TRUE, "y_prob": prob(), "threshold": 0.5},
         "plots.image_grid": {"images": IMAGES, "labels": TRUE},
@@ -226,12 +229,12 @@ NAMES = """
     calibration.apply_temperature calibration.brier_score calibration.expected_calibration_error
     calibration.fit_temperature calibration.reliability compare count_macs evaluate
     evaluation.confusion evaluation.per_class evaluation.predicted_classes extract_features
-    find_learning_rate fit fit_and_evaluate from_arrays from_batches from_directory from_table
+    find_learning_rate fit grad_cam fit_and_evaluate from_arrays from_batches from_directory from_table
     heads.CosineClassifier heads.Dense heads.Dropout heads.MultiSampleClassifier
     heads.Normalize heads.Pool lint list_backbones list_datasets
     list_heads list_recipes load_dataset load_model measure_costs plots.accuracy_against_cost plots.comparison
-    plots.confusion_matrix plots.flips plots.history plots.image_grid plots.mistakes plots.reliability
-    plots.risk_coverage
+    plots.confusion_matrix plots.flips plots.heat_maps plots.history plots.image_grid plots.mistakes
+    plots.reliability plots.risk_coverage
     rank read_images
     register_backbone register_dataset register_head register_recipe statistics.accuracy_interval
     statistics.difference statistics.holm statistics.mcnemar statistics.paired_bootstrap
@@ -254,6 +257,7 @@ OPTIONS = {
 # (function, argument) -> values of the tables that are right there
 ACCEPTED = {
     ("plots.risk_coverage", "threshold"): [0.0],
+    ("plots.heat_maps", "opacity"): [0.0],
     ("Augmentation", "shift"): [0.0],
     ("Augmentation", "rotation"): [0.0, 1.5],
     ("Augmentation", "zoom"): [0.0],
@@ -281,6 +285,9 @@ FREE = {
         "names",
         "origins",
         "output_stride",
+        "classes",
+        "maps",
+        "titles",
         "max_multiply_adds",
         "max_parameters",
         "multiply_adds",

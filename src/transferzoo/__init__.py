@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from transferzoo import calibration, errors, evaluation, heads, plots, statistics, studies, weights
     from transferzoo.backbones.backbone import Backbone, Preprocessing, Weights
     from transferzoo.backbones.catalog import backbone_info, list_backbones, register_backbone
+    from transferzoo.class_maps import grad_cam
     from transferzoo.costs.macs import count_macs
     from transferzoo.costs.model_costs import Costs, measure_costs
     from transferzoo.data.arrays import from_arrays
@@ -87,6 +88,7 @@ _ROOMS = {
     "from_batches": "data.stream",
     "from_directory": "data.folder",
     "from_table": "data.table",
+    "grad_cam": "class_maps",
     "head_info": "heads",
     "lint": "linting.advice",
     "list_backbones": "backbones.catalog",
@@ -148,6 +150,7 @@ __all__ = [
     "from_batches",
     "from_directory",
     "from_table",
+    "grad_cam",
     "head_info",
     "heads",
     "lint",

@@ -5,6 +5,7 @@ from transferzoo.plots.axes import BLUE, GREY, VERMILLION
 from transferzoo.plots.bars import comparison
 from transferzoo.plots.changed_images import flips
 from transferzoo.plots.cost_points import accuracy_against_cost
+from transferzoo.plots.heat_maps import heat_maps
 from transferzoo.plots.image_grids import image_grid
 from transferzoo.plots.learning_curves import history
 from transferzoo.plots.matrices import confusion_matrix
@@ -22,6 +23,7 @@ __all__ = [
     "comparison",
     "confusion_matrix",
     "flips",
+    "heat_maps",
     "history",
     "image_grid",
     "is_fraction",

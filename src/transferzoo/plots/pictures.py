@@ -69,7 +69,7 @@ def captioned(
     width, _ = size_in_points(ax)
     room = width / (columns * (1 + GAP))
     ratio = sample.shape[1] / sample.shape[2]
-    longest = max(len(line) for lines in captions for line, _ in lines)
+    longest = max(1, *(len(line) for lines in captions for line, _ in lines))
     size = max(min(8.0, 0.27 * room * BAND, room / (CHARACTER * longest)), 6.0)
     for place, (lines, image) in enumerate(zip(captions, sample, strict=True)):
         left = place % columns * (1 + GAP)
