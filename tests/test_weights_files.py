@@ -208,7 +208,9 @@ def packed(path, files, **changes):
         (b"published", {"file": ".hidden"}, "is no plain file name"),
         (b"published", {"file": "vgg.h5"}, "is no file of 'tiny'"),
         (b"published", {"backbone": 3}, "it holds no list of weights"),
-        (b"published", {"file": "missing.h5", "imported": True}, "cannot be used"),
+        (b"published", {"file": "missing.h5", "imported": True}, "no name of an imported file of 'tiny'"),
+        (b"published", {"file": "tiny-imagenet-imported.h5", "imported": True}, "cannot be used"),
+        (b"a", {"imported": True}, "no name of an imported file of 'tiny'"),
     ],
 )
 def test_a_bundle_that_says_what_is_not_so_leaves_nothing(tiny, home, tmp_path, body, changes, message):

@@ -11,11 +11,13 @@ from typing import Any
 
 from transferzoo.backbones.backbone import Backbone
 from transferzoo.backbones.catalog import BACKBONES
+from transferzoo.backbones.hub import PREFIX
 from transferzoo.backbones.weight_bundles import is_published, pack, unpack
 from transferzoo.backbones.weight_files import (
     checked_sha256,
     file_at_hand,
     imported_files,
+    imported_name,
     is_imported,
     known_file,
     models_folder,
@@ -331,6 +333,8 @@ def import_file(path: str | Path, name: str | None = None, *, weights: str = "im
     if name is None:
         raise invalid("name", "the backbone that the file is of", name)
     record = BACKBONES.get(name)
+    if record.name.startswith(PREFIX):
+        raise invalid("name", "one of the backbones listed; KerasHub keeps its own files", name)
     _check_loads(record, source)
     sha256 = file_hash(source)
     published = record.published_weights(weights)
@@ -338,7 +342,10 @@ def import_file(path: str | Path, name: str | None = None, *, weights: str = "im
     if published is not None and published.hash is not None and is_published(source, sha256, published.hash):
         target, how = models_folder() / published.file, "published hash"
     else:
-        target, how = models_folder() / f"{record.name}-{weights}-imported{ending}", "import"
+        target, how = (
+            models_folder() / f"{imported_name(record, weights)}{ending.removeprefix('.')}",
+            "import",
+        )
     with written_beside(target) as part:
         shutil.copyfile(source, part)
     remember(target, sha256, how)

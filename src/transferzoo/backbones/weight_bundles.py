@@ -11,7 +11,13 @@ from typing import Any
 
 from transferzoo.backbones.backbone import Backbone
 from transferzoo.backbones.catalog import BACKBONES
-from transferzoo.backbones.weight_files import is_imported, models_folder, remember, remember_import
+from transferzoo.backbones.weight_files import (
+    imported_name,
+    is_imported,
+    models_folder,
+    remember,
+    remember_import,
+)
 from transferzoo.errors import OutputExistsError, WeightsError
 from transferzoo.ground.storage.files import file_hash, written_beside
 
@@ -86,6 +92,9 @@ def _take_out(packed: tarfile.TarFile, each: dict[str, Any], source: Path) -> No
     published = record.published_weights(each["weights"])
     if not each["imported"] and (published is None or published.file != each["file"]):
         raise _damaged(source, f"'{each['file']}' is no file of '{record.name}'")
+    # an imported file may not take the name of one that another backbone's publisher answers for
+    if each["imported"] and not each["file"].startswith(imported_name(record, each["weights"])):
+        raise _damaged(source, f"'{each['file']}' is no name of an imported file of '{record.name}'")
     hash_known = published.hash if published is not None and not each["imported"] else None
     if target.exists() and file_hash(target) != each["sha256"]:
         raise OutputExistsError(

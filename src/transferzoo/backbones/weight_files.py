@@ -93,14 +93,14 @@ def checked_sha256(path: Path, published: Weights | None, *, again: bool = False
     if known and not again and (known.size, known.modified_ns) == (stat.st_size, stat.st_mtime_ns):
         return known.sha256
     sha256 = file_hash(path)
-    imported = known is not None and known.checked_by == "import"
-    if published is not None and published.hash is not None and not imported:
+    if published is not None and published.hash is not None and path.name == published.file:
         _check_published(path, published, sha256)
         how = "published hash"
     elif known is not None and known.sha256 != sha256:
         raise WeightsError(
             f"The weights file '{path}' is not what it was: its sha256 is {sha256}, and was {known.sha256} "
-            f"when it was first used. Delete it to have it again, or import it if you changed it.",
+            f"when it was first used. Delete it to have it downloaded again; if the new one is right, remove "
+            f"its entry from '{models_folder() / LEDGER}'.",
             argument="weights",
             value=str(path),
         )
@@ -130,6 +130,11 @@ def remember(path: Path, sha256: str, how: str) -> None:
     stat = path.stat()
     entry = KnownFile(sha256=sha256, size=stat.st_size, modified_ns=stat.st_mtime_ns, checked_by=how)
     _change(lambda ledger: ledger["files"].update({path.name: asdict(entry)}))
+
+
+def imported_name(backbone: Backbone, weights: str) -> str:
+    """Return what the names of imported files of a backbone begin with; the ending follows."""
+    return f"{backbone.name}-{weights}-imported."
 
 
 def remember_import(backbone: Backbone, weights: str, path: Path) -> None:
