@@ -27,6 +27,11 @@ from transferzoo.recipes.catalog import RECIPES
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the longest tests, so that no process waits for them at the end."""
+    items.sort(key=lambda item: item.path.name not in ("test_docstrings.py", "test_accuracy.py"))
+
+
 @pytest.fixture(autouse=True)
 def everything_put_back():
     """Names that a test registers, figures that it draws, and the logger's level do not outlive it."""
