@@ -411,9 +411,11 @@ def test_dollar_signs_in_names_are_shown_as_they_are():
 
 
 def test_nothing_is_ever_shown(monkeypatch):
-    monkeypatch.setattr(pyplot, "show", lambda *_, **__: pytest.fail("show() was called"))
+    shown = []
+    monkeypatch.setattr(pyplot, "show", lambda *_, **__: shown.append(1))
     plots.image_grid(marked_images(2))
     plots.history(HISTORY)
     plots.confusion_matrix([0, 1], [0, 1])
     plots.comparison(ROWS)
     plots.accuracy_against_cost(ROWS)
+    assert shown == []

@@ -148,7 +148,24 @@ def test_probabilities_that_are_no_numbers_are_reported_as_far_as_they_go(study,
     broken = made_run("broken", 0, np.ones(200, bool), data)
     broken.y_prob[3] = np.nan
     broken = dataclasses.replace(broken, metrics={"accuracy": 0.5, "log_loss": float("nan")})
-    tz.Study(results=(*study.results, broken)).report(tmp_path / "report.html")
+    page = tz.Study(results=(*study.results, broken)).report(tmp_path / "report.html").read_text("utf-8")
+    assert ">broken<" in page
+    assert "nan" not in re.sub(r"data:image/png;base64,[^\"]*", "", page)
+
+
+def test_two_settings_of_one_backbone_are_told_apart(data, tmp_path):
+    runs = []
+    for head, right in (("linear", 150), ("mlp", 120)):
+        settings = {"model": {"backbone": "same", "head": head}, "recipe": {"name": "head"}, "seed": 0}
+        settings["data"] = {"name": "digits", "train": 100, "validation": 50, "test": 200}
+        runs.append(made_run("same", 0, np.arange(200) < right, data, settings=settings))
+    study = tz.Study(results=tuple(runs))
+    changed = report_contents(study)["changed"]
+    assert [changed["a"], changed["b"]] == study.comparable()
+    assert (changed["only_a"], changed["only_b"]) == (30, 0)
+    assert f"Test images that {changed['a']} and {changed['b']}" in (
+        study.report(tmp_path / "report.html", data=data).read_text("utf-8")
+    )
 
 
 # --- the files

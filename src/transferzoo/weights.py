@@ -12,13 +12,14 @@ from typing import Any
 from transferzoo.backbones.backbone import Backbone
 from transferzoo.backbones.catalog import BACKBONES
 from transferzoo.backbones.hub import PREFIX
-from transferzoo.backbones.weight_bundles import is_published, pack, unpack
+from transferzoo.backbones.weight_bundles import pack, unpack
 from transferzoo.backbones.weight_files import (
     checked_sha256,
     file_at_hand,
     imported_files,
     imported_name,
     is_imported,
+    is_published,
     known_file,
     models_folder,
     remember,

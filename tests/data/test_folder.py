@@ -175,7 +175,8 @@ def test_a_decompression_bomb_is_refused(tmp_path, monkeypatch, factor):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", int(20 * 16 * factor))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        refused(tmp_path, "12 of 12", "decompression bomb")
+        error = refused(tmp_path, "12 of 12", "decompression bomb")
+    assert error.argument is not None
 
 
 def test_a_missing_folder_and_a_file_are_refused(tmp_path):

@@ -14,6 +14,7 @@ from transferzoo.backbones.catalog import BACKBONES
 from transferzoo.backbones.weight_files import (
     imported_name,
     is_imported,
+    is_published,
     models_folder,
     remember,
     remember_import,
@@ -46,12 +47,6 @@ def pack(chosen: Sequence[tuple[Backbone, str, Path]], path: Path) -> None:
                 packed.add(file.resolve(), file.name)
         finally:
             manifest.unlink(missing_ok=True)
-
-
-def is_published(path: Path, sha256: str, published: str) -> bool:
-    """Tell whether a file has its published hash, ``"md5:…"`` or ``"sha256:…"``."""
-    algorithm, _, expected = published.partition(":")
-    return (sha256 if algorithm == "sha256" else file_hash(path, algorithm)) == expected.lower()
 
 
 def unpack(source: Path) -> list[tuple[str, str]]:

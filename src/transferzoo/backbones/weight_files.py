@@ -94,7 +94,15 @@ def checked_sha256(path: Path, published: Weights | None, *, again: bool = False
         return known.sha256
     sha256 = file_hash(path)
     if published is not None and published.hash is not None and path.name == published.file:
-        _check_published(path, published, sha256)
+        if not is_published(path, sha256, published.hash):
+            algorithm, _, expected = published.hash.partition(":")
+            raise WeightsError(
+                f"The weights file '{path}' is not the published one: its {algorithm} is "
+                f"{file_hash(path, algorithm)}, and {expected} is expected. Delete it, and it is downloaded "
+                f"again from {published.url}",
+                argument="weights",
+                value=str(path),
+            )
         how = "published hash"
     elif known is not None and known.sha256 != sha256:
         raise WeightsError(
@@ -110,17 +118,10 @@ def checked_sha256(path: Path, published: Weights | None, *, again: bool = False
     return sha256
 
 
-def _check_published(path: Path, published: Weights, sha256: str) -> None:
-    assert published.hash is not None
-    algorithm, _, expected = published.hash.partition(":")
-    actual = sha256 if algorithm == "sha256" else file_hash(path, algorithm)
-    if actual.lower() != expected.lower():
-        raise WeightsError(
-            f"The weights file '{path}' is not the published one: its {algorithm} is {actual}, "
-            f"and {expected} is expected. Delete it, and it is downloaded again from {published.url}",
-            argument="weights",
-            value=str(path),
-        )
+def is_published(path: Path, sha256: str, published: str) -> bool:
+    """Tell whether a file, whose SHA-256 is known, has its published hash: ``"md5:…"`` or ``"sha256:…"``."""
+    algorithm, _, expected = published.partition(":")
+    return (sha256 if algorithm == "sha256" else file_hash(path, algorithm)).lower() == expected.lower()
 
 
 def remember(path: Path, sha256: str, how: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -58,6 +59,8 @@ def report_contents(study: Study, *, title: str | None = None) -> dict[str, Any]
     ranked = [row["model"] for row in summary]
     comparisons = study.comparisons() if len(study.names) > 1 else []
     ranks = statistics.rank_intervals(comparisons) if comparisons else {}
+    best = two_best(study)
+    runs = [(label, result) for label in study.names for result in study.runs(label)]
     found: dict[str, Any] = {
         "title": title or (" or ".join(ranked) if len(ranked) < 4 else f"{len(ranked)} models"),
         "caption": study.caption(),
@@ -70,15 +73,15 @@ def report_contents(study: Study, *, title: str | None = None) -> dict[str, Any]
         "comparisons": [
             {"a": each.a, "b": each.b, "verdict": each.verdict, "p_holm": each.p_holm} for each in comparisons
         ],
-        "changed": _changed(study, ranked),
-        "confusions": _confusions(study, ranked),
-        "classes": _classes(study, ranked),
+        "changed": _changed(best),
+        "confusions": _confusions(best),
+        "classes": _classes(study),
         "calibration": [
             {"model": row["model"], **{key: row.get(key, math.nan) for key in CALIBRATION}} for row in summary
         ],
         "findings": _findings(study.results),
-        "runs": [_run(result) for result in study.results],
-        "settings": _settings(study.results),
+        "runs": [_run(label, result) for label, result in runs],
+        "settings": _settings([result for _, result in runs]),
         "environment": dict(study.results[0].environment),
         "version": __version__,
     }
@@ -108,27 +111,26 @@ def _frontier(study: Study) -> dict[str, Any] | None:
     return None
 
 
-def _two_best(study: Study, ranked: Sequence[str]) -> tuple[Result, Result] | None:
-    """Return runs of the two best models on the same images, with one seed where they share one."""
-    alike = study._alike()
-    if len(alike) < 2:
-        return None
-    first, second = study.runs(alike[0]), study.runs(alike[1])
-    for one in first:
-        for other in second:
-            if one.seed == other.seed:
-                return one, other
-    return first[0], second[0]
+def two_best(study: Study) -> dict[str, Result]:
+    """Return a run of each of the two best models, by label, with one seed where they share one.
+
+    Empty where fewer than two were tested on the same images.
+    """
+    labels = study.comparable()[:2]
+    if len(labels) < 2:
+        return {}
+    pairs = list(itertools.product(*(study.runs(label) for label in labels)))
+    return dict(
+        zip(labels, next((pair for pair in pairs if pair[0].seed == pair[1].seed), pairs[0]), strict=True)
+    )
 
 
-def _changed(study: Study, ranked: Sequence[str]) -> dict[str, Any] | None:
-    pair = _two_best(study, ranked)
-    if pair is None:
+def _changed(best: Mapping[str, Result]) -> dict[str, Any] | None:
+    if not best:
         return None
-    a, b = pair
+    a, b = best.values()
     return {
-        "a": a.name,
-        "b": b.name,
+        **dict(zip(("a", "b"), best, strict=True)),
         "seeds": [a.seed, b.seed],
         "both": int((a.correct & b.correct).sum()),
         "only_a": int((a.correct & ~b.correct).sum()),
@@ -138,14 +140,14 @@ def _changed(study: Study, ranked: Sequence[str]) -> dict[str, Any] | None:
     }
 
 
-def _confusions(study: Study, ranked: Sequence[str]) -> list[dict[str, Any]]:
+def _confusions(best: Mapping[str, Result]) -> list[dict[str, Any]]:
     """Return the mistakes of which one of the two best models makes most more than the other."""
-    pair = _two_best(study, ranked)
-    if pair is None:
+    if not best:
         return []
-    names = pair[0].class_names
+    runs = list(best.values())
+    names = runs[0].class_names
     size = len(names)
-    counts = [confusion(run.y_true, run.y_prob.argmax(axis=1), num_classes=size) for run in pair]
+    counts = [confusion(run.y_true, run.y_prob.argmax(axis=1), num_classes=size) for run in runs]
     apart = counts[0] - counts[1]
     np.fill_diagonal(apart, 0)
     order = np.argsort(-np.abs(apart), axis=None, kind="stable")[:MOST_PAIRS]
@@ -162,9 +164,9 @@ def _confusions(study: Study, ranked: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _classes(study: Study, ranked: Sequence[str]) -> list[dict[str, Any]]:
+def _classes(study: Study) -> list[dict[str, Any]]:
     """Return each class's recall in each model's first run, with its 95 % interval."""
-    alike = [name for name in ranked if name in study._alike()]
+    alike = study.comparable()
     names = study.runs(alike[0])[0].class_names if alike else ()
     rows: list[dict[str, Any]] = [{"class": name, "images": 0, "models": {}} for name in names]
     for model in alike:
@@ -190,11 +192,11 @@ def _findings(results: Sequence[Result]) -> list[dict[str, str]]:
     return sorted(seen.values(), key=lambda each: (order.get(each["severity"], 2), each["code"]))
 
 
-def _run(result: Result) -> dict[str, Any]:
+def _run(label: str, result: Result) -> dict[str, Any]:
     given = result.provenance.get("hashes", {})
     hashes = {key: value for key, value in given.items() if value} if isinstance(given, Mapping) else {}
     return {
-        "model": result.name,
+        "model": label,
         "seed": result.seed,
         "accuracy": result.accuracy,
         "epochs": result.epochs,

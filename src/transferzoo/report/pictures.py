@@ -12,6 +12,7 @@ import numpy as np
 
 from transferzoo.data.dataset import Dataset
 from transferzoo.ground.metrics import metric_title
+from transferzoo.report.contents import two_best
 from transferzoo.studies.study import Study
 
 DPI = 110
@@ -52,26 +53,23 @@ def report_pictures(study: Study, contents: dict[str, Any], data: Dataset | None
             lambda axes: study.plot(cost=cost, ax=axes),
             f"Test accuracy against {against}; models on the frontier are joined by a line.",
         )
-    runs = [study.runs(row["model"])[0] for row in summary][:MOST_CURVES]
-    best = runs[0]
+    runs = {row["model"]: study.runs(row["model"])[0] for row in summary[:MOST_CURVES]}
+    label, best = next(iter(runs.items()))
     if np.isfinite(best.y_prob).all():
         temperature = best.metrics.get("temperature")
         found["reliability"] = _picture(
             (4.6, 4.4),
             lambda axes: plots.reliability(best, temperature=temperature, ax=axes),
-            f"Reliability of {best.name}: share right against confidence, before and after temperature "
-            "scaling.",
+            f"Reliability of {label}: share right against confidence, before and after temperature scaling.",
         )
-    for run in runs:
+    for name, run in runs.items():
         if run.history.get("loss"):
-            words = f"Loss and accuracy of {run.name}, seed {run.seed}, by epoch."
+            words = f"Loss and accuracy of {name}, seed {run.seed}, by epoch."
             found["curves"].append(_picture((8.6, 3.0), partial(_curves, run), words, columns=2))
-    changed = contents["changed"]
-    if data is not None and changed is not None:
-        a, b = (
-            next(run for run in study.results if (run.name, run.seed) == (changed[key], seed))
-            for key, seed in zip(("a", "b"), changed["seeds"], strict=True)
-        )
+    compared = two_best(study)
+    if data is not None and compared:
+        a, b = compared.values()
+        first, second = compared
         if len(a.y_true) == len(data.x_test):
             found["changed"] = _picture(
                 (8.6, 8.0),
@@ -81,16 +79,16 @@ def report_pictures(study: Study, contents: dict[str, Any], data: Dataset | None
                     a.y_prob.argmax(axis=1),
                     b.y_prob.argmax(axis=1),
                     a.class_names,
-                    names=(a.name, b.name),
+                    names=(first, second),
                     ax=axes,
                 ),
-                f"Test images that {a.name} and {b.name} take for different classes.",
+                f"Test images that {first} and {second} take for different classes.",
             )
     if data is not None and len(best.y_true) == len(data.x_test) and not best.correct.all():
         found["mistakes"] = _picture(
             (8.6, 8.0),
             lambda axes: plots.mistakes(data.x_test, best.y_true, best.y_prob, best.class_names, ax=axes),
-            f"Test images that {best.name} gets wrong, the surest first.",
+            f"Test images that {label} gets wrong, the surest first.",
         )
     return found
 

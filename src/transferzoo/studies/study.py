@@ -232,7 +232,7 @@ class Study:
             In place of the study's own.
         """
         rope = self.rope if rope is None else rope
-        alike = self._alike()
+        alike = self.comparable()
         groups = self._groups(alike[0]) if alike else None
         return statistics.compare_pairs(
             {name: self.correct(name) for name in alike}, groups=groups, rope=rope
@@ -242,7 +242,7 @@ class Study:
         """Return what a model's test images belong to; None where that is not known, or all is one group."""
         return groups_to_count(self.runs(name)[0].groups)
 
-    def _alike(self) -> list[str]:
+    def comparable(self) -> list[str]:
         """Return the models that were tested on the images that the best was tested on, best first."""
         ranked = [row["model"] for row in self.summary() if math.isfinite(row["accuracy"])]
         tested = {name: _test_images(self._models[name][0]) for name in ranked}
@@ -255,7 +255,7 @@ class Study:
         lying within ``-rope`` to ``rope`` (by default the study's); or it is not known, and what would tell.
         Of three models or more the last line has the ranks that each may have (`statistics.rank_intervals`).
         """
-        alike = self._alike()
+        alike = self.comparable()
         if len(self.names) < 2 or not alike:
             return []
         found = [pair for pair in self.comparisons(rope=rope) if alike[0] in (pair.a, pair.b)]
@@ -347,7 +347,7 @@ class Study:
         InvalidInputError
             If no run has the cost, or more of it is better.
         """
-        alike = self._alike()
+        alike = self.comparable()
         rows = [row for row in self.summary() if row["model"] in alike]
         known = sorted({key for run in self.results for key in run.costs if not key.startswith("images")})
         costs = [float(row.get(cost, math.nan)) for row in rows]
