@@ -3,6 +3,7 @@
 from mkdocs.structure.files import File
 
 import transferzoo as tz
+from transferzoo.backbones.backbone import RAW
 
 COLUMNS = ("backbone", "family", "parameters", "multiply-adds", "pixels", "features", "ImageNet top-1")
 
@@ -20,8 +21,9 @@ def table(names):
     """Return the page with all backbones."""
     lines = [
         "# All backbones\n",
-        "From the library's records, largest accuracy first. Multiply-adds are for one image of the size in "
-        "pixels, without a head; accuracies were published with the weights, and were not measured here.\n",
+        "From the library's records, highest accuracy first. Parameters, multiply-adds (for one image of the "
+        "size in pixels, without a head) and features were counted: `python benchmarks/count_backbones.py`. "
+        "Accuracies were published with the weights, and were not measured here.\n",
         f"| {' | '.join(COLUMNS)} |",
         "|---|---|---:|---:|---:|---:|---:|",
     ]
@@ -52,7 +54,9 @@ def page(record):
         f"{record.reduction} pixels",
         "smallest image": f"{record.minimum_size} pixels a side",
         "small images": f"enlarged to {record.default_size} pixels where published weights are used",
-        "pixels": f"{how.channels.upper()}, (pixel − {how.mean}) / {how.std}",
+        "pixels": "RGB, 0 to 255, as they are"
+        if how == RAW
+        else f"{how.channels.upper()}, (pixel − {how.mean}) / {how.std}",
         "last convolution": f"`{record.last_convolution}`" if record.last_convolution else "",
         "stems": ", ".join(f"`{stem}`" for stem in record.stems),
         "ImageNet top-1": f"{record.top1:.1f} %, as published: {record.top1_source}" if record.top1 else "",

@@ -133,8 +133,9 @@ def reliability(
         axis.set_major_formatter(PercentFormatter(1))
     ax.set_xlabel("Confidence")
     ax.set_ylabel("Share that is right")
-    ax.legend(loc="upper left", frameon=False, fontsize="small")
+    # above the axes, as within them any place may hold points
+    ax.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2, frameon=False, fontsize="small")
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.3)
-    titled(ax, title)
+    titled(ax, title, above=18.0 * len(drawn))
     return ax
