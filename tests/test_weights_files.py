@@ -355,6 +355,28 @@ def test_real_networks_compute_what_was_recorded_with_the_library(real_weights):
 
 
 @pytest.mark.slow
+def test_a_wrong_epsilon_or_order_of_channels_moves_real_features_by_ten_times_what_is_allowed(real_weights):
+    from transferzoo.models import activations
+    from transferzoo.models.construct import backbone_of, connect
+
+    model = tz.build("mobilenet", 2, input_shape=(96, 96, 3), image_size="input")
+    image = activations.fixed_image(96)
+
+    def found(pixels):
+        features = keras.Model(model.inputs[0], connect(model, model.inputs[0])[0])
+        cells = keras.ops.convert_to_numpy(features(pixels, training=False))[0]
+        return activations.summary(cells.reshape(-1, cells.shape[-1]).mean(axis=0))
+
+    right, swapped = found(image), found(image[..., ::-1])
+    for layer in backbone_of(model).layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            # of Torch; the weights were trained with Keras' own, 1e-3
+            layer.epsilon = 1e-5
+    for wrong in (swapped, found(image)):
+        assert activations._difference(right, wrong) > 10 * activations.TOLERANCE
+
+
+@pytest.mark.slow
 def test_vgg16_from_a_file_computes_what_was_recorded(shared_home, home):
     tz.weights.import_file(shared_home / "models" / "vgg16_imagenet_notop.h5", "vgg16")
     (check,) = tz.weights.verify("vgg16")
