@@ -140,6 +140,7 @@ JUDGING = [
     "results.fields",
     "results.mistakes",
     "results.predictor",
+    "results.sentences",
     "results.result",
     "results.discrepancies",
     "results.saved_files",
@@ -156,6 +157,10 @@ MEETING = [
     "linting.feature_checks",
     "linting.advice",
     "rate_finder",
+    "exporting.formats",
+    "exporting.exported",
+    "exporting.writing",
+    "exporting.rows",
     "studies.failures",
     "studies.conditions",
     "studies.choosing",
@@ -181,6 +186,7 @@ COMMANDS = [
     "cli.costing",
     "cli.records",
     "cli.predicting",
+    "cli.exporting",
     "cli.ranking",
     "cli.studies",
     "cli.weights",
@@ -188,7 +194,18 @@ COMMANDS = [
     "__main__",
 ]
 ORDER = [*GROUND, *MAKING, *JUDGING, *MEETING, *COMMANDS]
-PACKAGES = ["", "backbones", "cli", "costs", "data", "features", "ground", "ground.storage", "judging"]
+PACKAGES = [
+    "",
+    "backbones",
+    "cli",
+    "costs",
+    "data",
+    "exporting",
+    "features",
+    "ground",
+    "ground.storage",
+    "judging",
+]
 PACKAGES += ["linting", "models", "plots", "recipes", "report", "results", "studies", "training"]
 
 
@@ -323,6 +340,7 @@ LONG = {
     # a table
     "backbones.applications",
     "results.differences",
+    "results.predictor",
     "results.result",
     "statistics",
     "studies.comparing",

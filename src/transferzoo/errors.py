@@ -77,6 +77,10 @@ class DivergedError(TransferZooError, ValueError):
     """A training's loss became infinite or no number."""
 
 
+class ExportError(TransferZooError, RuntimeError):
+    """A model cannot be exported, or the exported one does not compute the same."""
+
+
 class RecordError(TransferZooError, ValueError):
     """A saved run or study cannot be read back."""
 

@@ -177,7 +177,7 @@ def plan_run(
         described = _check_model(settled.model, data, settled.recipe)
     settings = {
         "model": described,
-        "data": _describe_data(data),
+        "data": describe_data(data),
         "recipe": settled.recipe.to_dict(),
         "seed": seed,
         **timed,
@@ -242,11 +242,16 @@ def _settle_named(name: str, recipe: Recipe, options: Mapping[str, Any], caller:
     own = {key: value for key, value in options.items() if key in RECIPE_OPTIONS}
     told = {key: value for key, value in options.items() if key in BUILD_OPTIONS}
     recipe = recipe.with_faults(own.get("faithful"))
-    given = {**recipe.build_options(backbone.name), **told}
+    stems = backbone.stems
+    given = {**recipe.build_options(backbone.name, stems=stems), **told}
     weights = available_weights(backbone, given.get("weights", "imagenet"))
     pretrained = weights is not None
     build_options = read_options(
-        {**recipe.build_options(backbone.name, pretrained=pretrained), **told, "weights": weights},
+        {
+            **recipe.build_options(backbone.name, pretrained=pretrained, stems=stems),
+            **told,
+            "weights": weights,
+        },
         f"build, which recipe '{recipe.name}' gives options to,",
     )
     frozen = build_options.trainable == "none"
@@ -262,7 +267,8 @@ def _settle_named(name: str, recipe: Recipe, options: Mapping[str, Any], caller:
     )
 
 
-def _describe_data(data: Dataset) -> dict[str, Any]:
+def describe_data(data: Dataset) -> dict[str, Any]:
+    """Return what a run has on record of its dataset."""
     return {
         "name": data.name,
         "sha256": data.content_hash(),

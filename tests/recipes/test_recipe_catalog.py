@@ -175,10 +175,20 @@ def test_from_scratch_builds_with_a_stem_that_shrinks_images_less_and_with_rando
     assert moved(published, arrays(network)) == set(published)
 
 
-@pytest.mark.parametrize(("name", "stem"), [("alexnet", "original"), ("mobilenet", "stride1")])
-def test_from_scratch_leaves_alexnet_its_own_stem(name, stem):
-    options = tz.recipe_info("from_scratch").build_options(name, pretrained=False)
-    assert options == {"weights": None, "stem": stem}
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [("alexnet", None), ("convnext_tiny", None), ("resnet20", None), ("mobilenet", "stride1")],
+)
+def test_from_scratch_names_no_stem_that_a_backbone_does_not_have(name, stem):
+    stems = tz.backbone_info(name).stems
+    options = tz.recipe_info("from_scratch").build_options(name, pretrained=False, stems=stems)
+    assert options == {"weights": None, **({"stem": stem} if stem else {})}
+
+
+@pytest.mark.parametrize("name", ["alexnet", "resnet20"])
+def test_from_scratch_is_planned_for_networks_with_one_stem(name, tiny_digits):
+    plan = plan_run(name, tiny_digits, recipe="from_scratch", seed=0, out=None, options={})
+    assert plan.settings["model"]["stem"] == "original"
 
 
 def test_the_callers_stem_goes_before_the_recipes(tiny, tiny_digits):

@@ -12,7 +12,18 @@ from typing import Any
 
 import typer
 
-from transferzoo.cli import checking, costing, info, predicting, ranking, records, studies, training, weights
+from transferzoo.cli import (
+    checking,
+    costing,
+    exporting,
+    info,
+    predicting,
+    ranking,
+    records,
+    studies,
+    training,
+    weights,
+)
 from transferzoo.cli.app import app
 from transferzoo.cli.options import StoppedError
 from transferzoo.cli.wording import in_shell, options_of
@@ -23,6 +34,7 @@ __all__ = [
     "app",
     "checking",
     "costing",
+    "exporting",
     "info",
     "main",
     "predicting",

@@ -87,13 +87,13 @@ def count_parameters(model: keras.Model) -> dict[str, int]:
 
 
 def measure_throughput(
-    model: keras.Model, images: np.ndarray, *, batch_size: int = 32, repeats: int = 10
+    model: Any, images: np.ndarray, *, batch_size: int = 32, repeats: int = 10
 ) -> dict[str, Any]:
     """Time warm predictions of one batch, from the array to the probabilities as an array.
 
     Parameters
     ----------
-    model : keras.Model
+    model : keras.Model or ExportedModel
     images : ndarray, shape (n, height, width, channels)
         Real images, 0-255; repeated where there are fewer than a batch.
     batch_size : int, default 32
@@ -117,12 +117,12 @@ def measure_throughput(
     return {**_spread("images_per_second", rates), "throughput_batch_size": batch_size}
 
 
-def measure_latency(model: keras.Model, images: np.ndarray, *, repeats: int = 30) -> dict[str, float]:
+def measure_latency(model: Any, images: np.ndarray, *, repeats: int = 30) -> dict[str, float]:
     """Time warm predictions of one image, from the array to the probabilities as an array.
 
     Parameters
     ----------
-    model : keras.Model
+    model : keras.Model or ExportedModel
     images : ndarray, shape (n, height, width, channels)
         Real images, 0-255; the first is taken.
     repeats : int, default 30

@@ -12,7 +12,9 @@ from collections.abc import Iterator
 
 # "I0000 00:00:1795969968.607619 9077 port.cc:153] …", "2026-11-29 16:10:09.1: W external/…", absl's own line
 _LOG_LINE = re.compile(
-    rb"^(WARNING: All log messages before absl|[IWE]\d{4} |\d{4}-\d\d-\d\d [\d:.]+: [IWE] )"
+    rb"^(WARNING: All log messages before absl|[IWE]\d{4} |\d{4}-\d\d-\d\d [\d:.]+: [IWE] "
+    # LiteRT's interpreter and converter
+    rb"|INFO: |fully_quantize: )"
 )
 
 

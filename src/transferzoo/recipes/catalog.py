@@ -169,7 +169,7 @@ RECIPES.register(
             "and Topin (2018), arXiv:1708.07120"
         ),
         phases=(_FROM_SCRATCH,),
-        build={"*": {"weights": None, "stem": "stride1"}, "alexnet": {"stem": "original"}},
+        build={"*": {"weights": None, "stem": "stride1"}},
     ),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any
 
@@ -141,10 +141,18 @@ class Recipe:
         for name in ("phases", "known_faults", "faults"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
 
-    def build_options(self, backbone: str, *, pretrained: bool = True) -> dict[str, Any]:
-        """Return what `build` is told for this backbone, with such weights."""
+    def build_options(
+        self, backbone: str, *, pretrained: bool = True, stems: Collection[str] | None = None
+    ) -> dict[str, Any]:
+        """Return what `build` is told for this backbone, with such weights.
+
+        What is said for all backbones leaves out a stem that is not among `stems`, those that it has.
+        """
         kind = "pretrained" if pretrained else "scratch"
-        options = {**self.build.get("*", {}), **self.build.get(kind, {}), **self.build.get(backbone, {})}
+        options = {**self.build.get("*", {}), **self.build.get(kind, {})}
+        if stems is not None and options.get("stem", "original") not in stems:
+            del options["stem"]
+        options.update(self.build.get(backbone, {}))
         if "raw_pixels" in self.faults:
             options["preprocessing"] = "none"
         return options

@@ -20,7 +20,10 @@ from transferzoo.ground.storage.files import check_path
 from transferzoo.judging.prediction_checks import check_class_names
 
 if TYPE_CHECKING:
+    from transferzoo.data.dataset import Dataset
     from transferzoo.data.reading import Reading
+    from transferzoo.exporting.writing import Export
+    from transferzoo.results.result import Result
 
 # what a model's file holds beside what Keras reads
 MEMBER, FORMAT, KIND = "transferzoo.json", 1, "transferzoo model"
@@ -188,7 +191,101 @@ class Predictor:
         expected = (*self.reading.size, self.channels)
         if images.shape[1:] != expected:
             raise invalid("images", f"images of shape {expected}, as in training", images.shape[1:])
+        # an exported model is computed by its own runtime
+        if (own := getattr(self.model, "probabilities", None)) is not None:
+            return np.asarray(own(images), np.float32)
         return predict_probabilities(self.model, images)
+
+    def export(
+        self,
+        format: str,
+        path: str | Path,
+        *,
+        precision: str = "float32",
+        data: Dataset | None = None,
+    ) -> Export:
+        """Write the model in another format, with its class names beside it, and check that it is the same.
+
+        The file takes images as the model does: float32, shape (n, height, width, channels), 0 to 255, RGB,
+        any number at once. It gives what the model gives, usually probabilities. `load_model` reads it back.
+
+        Parameters
+        ----------
+        format : {"saved_model", "onnx", "litert", "openvino"}
+            ONNX needs tf2onnx and ONNX Runtime, OpenVINO its package: ``pip install 'transferzoo[export]'``.
+        path : str or Path
+            A new file that ends in ``.onnx``, ``.tflite`` or ``.xml``, or a new folder. Nothing that is
+            there already is written over.
+        precision : {"float32", "float16", "int8"}, default "float32"
+            Of the weights; LiteRT has all three. int8 measures the ranges of values on 200 training images.
+        data : Dataset, optional
+            Both models are given its first 256 test images, and int8 its training images. Without it they
+            are given 16 generated images, and int8 is refused.
+
+        Returns
+        -------
+        Export
+            With the largest difference between probabilities, and the share of images of the same class.
+
+        Raises
+        ------
+        InvalidInputError
+            If an argument is not as above.
+        OutputExistsError
+            If there is something at `path`.
+        ExportError
+            If a package is missing, Keras cannot export the model, or the probabilities differ by more than
+            0.001 (float32) or 0.05 (float16). Nothing is written then.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import transferzoo as tz
+        >>> data = tz.load_dataset("digits").subset(train=100, validation=50, test=50)
+        >>> result = tz.fit_and_evaluate("mobilenet_025", data, weights=None, recipe="linear_probe")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     made = result.predictor.export("litert", f"{folder}/digits.tflite", data=data)
+        >>> made.images, made.largest_difference < 1e-3
+        (50, True)
+        """
+        from transferzoo.exporting.writing import export_model
+
+        return export_model(self, format, path, precision=precision, data=data)
+
+    def evaluate(self, data: Dataset, *, name: str | None = None) -> Result:
+        """Test the model on a dataset's test images, as a row beside other models.
+
+        Parameters
+        ----------
+        data : Dataset
+            With images of the model's size, and its classes in the same order.
+        name : str, optional
+            The row's label. Default: the exported file's name, or the model's.
+
+        Returns
+        -------
+        Result
+            With metrics, predictions and costs. ``tz.Study(results=(result, other))`` compares it with others
+            that were tested on the same images. An exported model's costs are its own: the bytes of its
+            files, and the time that its runtime takes.
+
+        Raises
+        ------
+        InvalidInputError
+            If `data` has other images, other classes, or no test images.
+
+        Examples
+        --------
+        >>> import transferzoo as tz
+        >>> data = tz.load_dataset("digits").subset(train=100, validation=50, test=50)
+        >>> result = tz.fit_and_evaluate("mobilenet_025", data, weights=None, recipe="linear_probe")
+        >>> again = result.predictor.evaluate(data, name="again")
+        >>> again.accuracy == result.accuracy
+        True
+        """
+        from transferzoo.exporting.rows import evaluate_predictor
+
+        return evaluate_predictor(self, data, name)
 
     def threshold(self, reject: Any) -> float:
         """Return the probability below which an image is rejected; 0 where `reject` is None."""
@@ -262,18 +359,21 @@ def load_model(path: str | Path) -> Predictor:
     Parameters
     ----------
     path : str or Path
-        A ``model.keras`` that `fit_and_evaluate` or ``Result.save`` wrote, wherever it was moved to; or a
-        run's folder.
+        A ``model.keras`` that `fit_and_evaluate` or ``Result.save`` wrote, wherever it was moved to; a run's
+        folder; or what `Predictor.export` wrote, with the record beside it: a ``.onnx``, ``.tflite`` or
+        ``.xml`` file, or a SavedModel's folder. Open only models that you trust: a SavedModel is a program.
 
     Returns
     -------
     Predictor
-        With ``predict``. Its ``model`` is the ``keras.Model``.
+        With ``predict``. Its ``model`` is the ``keras.Model``, or the `ExportedModel`.
 
     Raises
     ------
     RecordError
         If the file holds no model, or one without class names.
+    ExportError
+        If the runtime of an exported model is not installed.
 
     Examples
     --------
@@ -287,7 +387,13 @@ def load_model(path: str | Path) -> Predictor:
     >>> predictor.predict(data.x_test[:1])[0] == result.predict(data.x_test[:1])[0]
     True
     """
-    file = check_path("path", path, "a model.keras file, or a run's folder")
+    from transferzoo.exporting.formats import format_of
+
+    file = check_path("path", path, "a model.keras file, a run's folder, or an exported model")
+    if file.exists() and (form := format_of(file)) is not None:
+        from transferzoo.exporting.exported import open_exported
+
+        return open_exported(file, form)
     if file.is_dir():
         from transferzoo.results.result import Result
 

@@ -51,19 +51,14 @@ from transferzoo.results.predictor import (
     from_record,
     images_record,
 )
+from transferzoo.results.sentences import in_sentences
 from transferzoo.statistics import accuracy_interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COST_WORDS = {
-    "parameters": "{} parameters",
-    "trainable_parameters": "{} of them trainable",
-    "size_bytes": "{}",
-    "train_seconds": "trained in {}",
-    "reused_feature_seconds": "of which {} for features that an earlier run computed",
-    "images_per_second": "predicts {} images/s",
-}
+    from transferzoo.data.dataset import Dataset
+    from transferzoo.exporting.writing import Export
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)
@@ -270,6 +265,24 @@ class Result:
         """
         return self.predictor.predict(images, top=top, reject=reject, on_error=on_error, verbose=verbose)
 
+    def export(
+        self,
+        format: str,
+        path: str | Path,
+        *,
+        precision: str = "float32",
+        data: Dataset | None = None,
+    ) -> Export:
+        """Write the model as ``"saved_model"``, ``"onnx"``, ``"litert"`` or ``"openvino"``; and check it.
+
+        As :meth:`Predictor.export`; here `data` is loaded again where the run's record says how, and where
+        it is the same still.
+        """
+        from transferzoo.exporting.writing import same_data
+
+        data = same_data(self) if data is None else data
+        return self.predictor.export(format, path, precision=precision, data=data)
+
     def _read_model(self) -> Any:
         if self.folder is None or not (self.folder / MODEL).is_file():
             where = "in memory, and it was not saved" if self.folder is None else f"in '{self.folder}'"
@@ -339,30 +352,7 @@ class Result:
         return f"accuracy {shown} on {n:,} images of {k} classes"
 
     def __str__(self) -> str:
-        lines = [self.headline()]
-        figures = [
-            f"{key.replace('_', ' ')} {plots.readable(key, value)}"
-            for key, value in self.metrics.items()
-            if key not in ("accuracy", "accuracy_low", "accuracy_high") and math.isfinite(value)
-        ]
-        spent = [
-            words.format(plots.readable(key, self.costs[key]))
-            for key, words in COST_WORDS.items()
-            if math.isfinite(self.costs.get(key, math.nan))
-            and (key != "reused_feature_seconds" or self.costs[key])
-        ]
-        lines += ["  " + ", ".join(parts) for parts in (figures, spent) if parts]
-        if self.epochs:
-            phases = list(dict.fromkeys(self.history.get("phase", [])))
-            named = f", phases {', '.join(phases)}" if phases else ""
-            lines.append(f"  {self.epochs} epoch{'s' if self.epochs > 1 else ''}{named}")
-        if chosen := self.provenance.get("chosen"):
-            lines.append(f"  minutes={self.settings['minutes']:g}: {_chosen(chosen)}")
-        if returned := self.provenance.get("returned"):
-            lines.append(f"  returned: {returned}")
-        if self.folder is not None:
-            lines.append(f"  saved in {self.folder}")
-        return "\n".join(lines)
+        return in_sentences(self)
 
     def plot_history(self, ax: Any = None) -> NDArray[Any]:
         """Draw loss and accuracy over the epochs; see :func:`transferzoo.plots.history`."""
@@ -535,10 +525,3 @@ class Result:
         for file in (HISTORY, PREDICTIONS):
             check_file(path, file, run)
         return result
-
-
-def _chosen(chosen: Mapping[str, Any]) -> str:
-    options = {key: chosen[key] for key in ("epochs", "steps_per_epoch") if chosen.get(key)}
-    if not options:
-        return "no time to train the backbone"
-    return ", ".join(f"{key}={value}" for key, value in options.items()) + " in the last phase"
