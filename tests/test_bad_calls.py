@@ -82,7 +82,7 @@ KINDS = {
     "flag": "activations exact fixed_size features save_model cache lint replace flip_safe nesterov "
     "horizontal_flip rerun faithful",
     "choice": "classifier_activation preprocessing stem normalize strategy resize layout on_error kind fill "
-    "optimizer schedule when heads batch_norm keep channels cost metric sampling class_weight",
+    "optimizer schedule when heads batch_norm keep channels cost by metric sampling class_weight",
     "size": "image_size",
     "shape": "input_shape",
     "images": "images x_train x_test x_validation",
@@ -101,7 +101,7 @@ KINDS = {
     "progress": "verbose progress",
     "callable": "head loader builder",
     "text": "pattern name title description family licence note paper source top1_source",
-    "seeds": "seeds",
+    "seeds": "seeds train",
     "trainable": "trainable",
     "weights": "weights",
 }
@@ -187,6 +187,7 @@ def calls(data):
         "load_model": {"path": "no such file"},
         "measure_costs": {"model": "mobilenet_025", "num_classes": 10, "input_shape": (32, 32, 3)},
         "plots.accuracy_against_cost": {"rows": [RECORDS]},
+        "plots.accuracy_by": {"rows": [{"model": "a", "train": 5, "accuracy": 0.5}]},
         "plots.comparison": {"rows": [RECORDS]},
         "plots.confusion_matrix": {"y_true": TRUE, "y_pred": TRUE},
         "plots.flips": {"images": IMAGES, "y_true": TRUE, "predicted_a": TRUE, "predicted_b": TRUE[::-1]},
@@ -211,6 +212,7 @@ def calls(data):
         "statistics.wilson_interval": {"successes": 3, "n": 10},
         "studies.join": {"folder": "no such folder"},
         "studies.article": {"models": ["mobilenet_025"], "data": data, **QUIET, "train_size": None},
+        "studies.sweep": {"models": ["mobilenet_025"], "data": data, **QUIET, "train": [20, 40]},
         "verify": {"folder": "no such folder"},
         "weights.bundle": {"names": ["vgg16"], "out": "a.tar"},
         "weights.fetch": {"names": ["alexnet"]},
@@ -232,13 +234,15 @@ NAMES = """
     find_learning_rate fit grad_cam fit_and_evaluate from_arrays from_batches from_directory from_table
     heads.CosineClassifier heads.Dense heads.Dropout heads.MultiSampleClassifier
     heads.Normalize heads.Pool lint list_backbones list_datasets
-    list_heads list_recipes load_dataset load_model measure_costs plots.accuracy_against_cost plots.comparison
+    list_heads list_recipes load_dataset load_model measure_costs plots.accuracy_against_cost
+    plots.accuracy_by plots.comparison
     plots.confusion_matrix plots.flips plots.heat_maps plots.history plots.image_grid plots.mistakes
     plots.reliability plots.risk_coverage
     rank read_images
     register_backbone register_dataset register_head register_recipe statistics.accuracy_interval
     statistics.difference statistics.holm statistics.mcnemar statistics.paired_bootstrap
-    statistics.pareto_frontier statistics.wilson_interval studies.article studies.join verify
+    statistics.pareto_frontier statistics.wilson_interval studies.article studies.join
+    studies.sweep verify
     weights.bundle weights.fetch weights.import_file weights.status weights.verify
 """.split()  # noqa: SIM905
 
@@ -296,7 +300,7 @@ FREE = {
         "reduction",
         "top1",
     ),
-    *("split", "store", "c_values", "table", "test_index", "train"),
+    *("split", "store", "c_values", "table", "test_index"),
 }
 # what is checked by hand below, or is no call: errors, records that only the library makes, and looking up
 ELSEWHERE = {

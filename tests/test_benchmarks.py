@@ -36,6 +36,7 @@ CALLS = {
     "count_backbones.py": (("resnet2*",), 1),
     "coverage.py": (("--studies", "5", "--images", "200", "--seeds", "2", "--spread", "0", "1"), 3),
     "damages.py": (("--damages", "12"), 4),
+    "exports.py": ((*SMALL, *FEW, "--formats", "litert"), 4),
     "features.py": ((*SMALL, *FEW, "--runs", "2", "--image-size", "32"), 2),
     "imbalance.py": ((*SMALL, *FEW, "--seeds", "1"), 3),
     "ingredients.py": ((*SMALL, *FEW, "--epochs", "1", "--only", "no_augmentation"), 2),

@@ -371,9 +371,23 @@ def test_the_command_refuses_a_full_folder_before_it_begins(trained, tmp_path, c
 # --- real weights, and larger networks
 
 
+# each network and each format once; all of them take minutes
+SOME = {("vgg16", "onnx"), ("vgg16", "saved_model"), ("resnet50", "litert"), ("resnet50", "openvino")}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", EACH)
-@pytest.mark.parametrize("backbone", ["mobilenet", "vgg16", "resnet50"])
+@pytest.mark.parametrize(
+    ("backbone", "name"),
+    [
+        pytest.param(
+            backbone,
+            name,
+            marks=[needed(name), *([] if (backbone, name) in SOME else [pytest.mark.thorough])],
+        )
+        for backbone in ("mobilenet", "vgg16", "resnet50")
+        for name in FORMATS
+    ],
+)
 def test_other_networks_compute_the_same(name, backbone, tmp_path, tiny_digits):
     model = tz.build(backbone, 10, weights=None, input_shape=(32, 32, 3), trainable="none", head="linear")
     trained = tz.fit_and_evaluate(model, tiny_digits, recipe="linear_probe", verbose=False, lint=False)

@@ -125,6 +125,7 @@ JUDGING = [
     "plots.bars",
     "plots.cost_points",
     "plots.learning_curves",
+    "plots.lines",
     "plots.rates",
     "plots.matrices",
     "plots.pictures",
@@ -172,6 +173,7 @@ MEETING = [
     "studies.comparing",
     "studies.joining",
     "studies.named",
+    "studies.sweeping",
     "studies.ranking",
     "studies.transferability",
 ]

@@ -149,6 +149,20 @@ def test_tensorboard_works(fit, tmp_path):
     assert list((tmp_path / "logs").rglob("events.*"))
 
 
+@pytest.mark.slow
+def test_weights_and_biases_logs_each_epoch(fit, tmp_path, monkeypatch):
+    # offline: nothing is sent, and no account is asked for
+    wandb = pytest.importorskip("wandb")
+    from wandb.integration.keras import WandbMetricsLogger
+
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    with wandb.init(mode="offline", dir=tmp_path, project="test") as run:
+        result = fit("from_scratch", [WandbMetricsLogger()])
+        logged = dict(run.summary)
+    assert logged["epoch/epoch"] == 1
+    assert logged["epoch/val_accuracy"] == pytest.approx(result.history["val_accuracy"][-1])
+
+
 class TestRates:
     @pytest.mark.parametrize(
         "make",

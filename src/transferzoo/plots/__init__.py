@@ -8,6 +8,7 @@ from transferzoo.plots.cost_points import accuracy_against_cost
 from transferzoo.plots.heat_maps import heat_maps
 from transferzoo.plots.image_grids import image_grid
 from transferzoo.plots.learning_curves import history
+from transferzoo.plots.lines import accuracy_by
 from transferzoo.plots.matrices import confusion_matrix
 from transferzoo.plots.rates import learning_rates
 from transferzoo.plots.rejection import risk_coverage
@@ -20,6 +21,7 @@ __all__ = [
     "GREY",
     "VERMILLION",
     "accuracy_against_cost",
+    "accuracy_by",
     "comparison",
     "confusion_matrix",
     "flips",

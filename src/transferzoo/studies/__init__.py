@@ -12,8 +12,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from transferzoo.studies.joining import join
     from transferzoo.studies.named import Audit, Step, article, article_data
+    from transferzoo.studies.sweeping import Sweep, sweep
 
-__all__ = ["Audit", "Step", "article", "article_data", "join"]
+ROOMS = {
+    "Audit": "named",
+    "Step": "named",
+    "Sweep": "sweeping",
+    "article": "named",
+    "article_data": "named",
+    "join": "joining",
+    "sweep": "sweeping",
+}
+__all__ = ["Audit", "Step", "Sweep", "article", "article_data", "join", "sweep"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,8 +31,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(
             f"module '{__name__}' has no attribute '{name}'", name=name, obj=sys.modules[__name__]
         )
-    room = "joining" if name == "join" else "named"
-    value = getattr(importlib.import_module(f"transferzoo.studies.{room}"), name)
+    value = getattr(importlib.import_module(f"transferzoo.studies.{ROOMS[name]}"), name)
     globals()[name] = value
     return value
 

@@ -145,7 +145,7 @@ class Study:
         """
         rows = []
         for name, runs in self._models.items():
-            interval = statistics.accuracy_interval(self.correct(name), groups=self._groups(name))
+            interval = statistics.accuracy_interval(self.correct(name), groups=self.groups_of(name))
             row = {
                 "model": name,
                 "runs": len(runs),
@@ -233,12 +233,12 @@ class Study:
         """
         rope = self.rope if rope is None else rope
         alike = self.comparable()
-        groups = self._groups(alike[0]) if alike else None
+        groups = self.groups_of(alike[0]) if alike else None
         return statistics.compare_pairs(
             {name: self.correct(name) for name in alike}, groups=groups, rope=rope
         )
 
-    def _groups(self, name: str) -> Any:
+    def groups_of(self, name: str) -> Any:
         """Return what a model's test images belong to; None where that is not known, or all is one group."""
         return groups_to_count(self.runs(name)[0].groups)
 
