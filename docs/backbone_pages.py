@@ -42,6 +42,11 @@ def table(names):
     return "\n".join(lines) + "\n"
 
 
+def place(weights):
+    """Return where a weights file is."""
+    return "[part of the library](../shipped-weights.md)" if weights.shipped else f"<{weights.url}>"
+
+
 def page(record):
     """Return the page of one backbone."""
     how, side = record.preprocessing, record.native_size
@@ -68,10 +73,13 @@ def page(record):
         rows["weights"] = "none are published: trained from scratch"
     for weights in record.weights:
         rows[f"weights `{weights.name}`"] = (
-            f"{weights.trained_on}; {weights.licence}; {weights.source}; <{weights.url}>; "
-            f"{weights.hash or 'its publisher gives no hash'}"
+            f"{weights.trained_on}; {weights.licence}; {weights.source}; "
+            f"{place(weights)}; {weights.hash or 'its publisher gives no hash'}"
         )
-    weights = "" if record.weights else ", weights=None"
+    weights = ", weights=None"
+    if record.weights:
+        first = record.weights[0].name
+        weights = "" if first == "imagenet" else f', weights="{first}"'
     lines = [f"# {record.name}\n", "| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in rows.items() if value]
     lines += [

@@ -8,6 +8,7 @@ name that is new must be given a call in `calls`, and an argument that is new a 
 import inspect
 import signal
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ KINDS = {
     "flag": "activations exact fixed_size features save_model cache lint replace flip_safe nesterov "
     "horizontal_flip rerun faithful",
     "choice": "classifier_activation preprocessing stem normalize strategy resize layout on_error kind fill "
-    "optimizer schedule when heads batch_norm keep channels cost by metric sampling class_weight",
+    "optimizer schedule when heads batch_norm keep channels cost by method metric sampling class_weight",
     "size": "image_size",
     "shape": "input_shape",
     "images": "images x_train x_test x_validation",
@@ -194,6 +195,11 @@ def calls(data):
         "plots.history": {"history": {"loss": [1.0, 0.5]}},
         "plots.mistakes": {"images": IMAGES, "y_true": TRUE, "y_prob": prob()},
         "plots.heat_maps": {"images": np.zeros((2, 8, 8, 3), "uint8"), "maps": np.zeros((2, 8, 8))},
+        "plots.class_accuracies": {
+            "results": SimpleNamespace(y_true=TRUE, y_prob=prob(), class_names=list("abc"))
+        },
+        "plots.feature_cloud": {"features": np.random.default_rng(0).normal(size=(12, 4)), "labels": TRUE},
+        "plots.histories": {"runs": {"a": {"loss": [1.0], "accuracy": [0.5], "val_accuracy": [0.5]}}},
         "plots.reliability": {"y_true": TRUE, "y_prob": prob(), "temperature": 1.5},
         "plots.risk_coverage": {"y_true": TRUE, "y_prob": prob(), "threshold": 0.5},
         "plots.image_grid": {"images": IMAGES, "labels": TRUE},
@@ -235,7 +241,7 @@ NAMES = """
     heads.CosineClassifier heads.Dense heads.Dropout heads.MultiSampleClassifier
     heads.Normalize heads.Pool lint list_backbones list_datasets
     list_heads list_recipes load_dataset load_model measure_costs plots.accuracy_against_cost
-    plots.accuracy_by plots.comparison
+    plots.accuracy_by plots.class_accuracies plots.feature_cloud plots.histories plots.comparison
     plots.confusion_matrix plots.flips plots.heat_maps plots.history plots.image_grid plots.mistakes
     plots.reliability plots.risk_coverage
     rank read_images

@@ -30,6 +30,8 @@ from transferzoo.ground.arguments import check_flag, check_sequence
 from transferzoo.ground.progress import Progress, check_progress
 from transferzoo.ground.storage.files import check_path, file_hash, written_beside
 
+SHIPPED = "shipped"
+
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsFile:
@@ -40,7 +42,7 @@ class WeightsFile:
     backbone, weights : str
         As `build` takes them.
     file : str
-        The file's name, in ``$KERAS_HOME/models``.
+        The file's name, in ``$KERAS_HOME/models`` or in the library.
     here : bool
         Whether it is there.
     imported : bool
@@ -48,7 +50,8 @@ class WeightsFile:
     size : int or None
         Bytes; None where it is not here.
     checked_by : str or None
-        ``"published hash"``, ``"first use"`` (no hash is published) or ``"import"``; None before that.
+        ``"published hash"``, ``"first use"`` (no hash is published), ``"import"``, or ``"shipped"`` for a
+        file that is part of the library; None before that.
     licence : str
         Its terms.
     """
@@ -74,7 +77,7 @@ class WeightsCheck:
     ok : bool
         Whether the file is what it should be, and the network computes what it did.
     checked_by : str
-        What the file was held against: ``"published hash"``, ``"first use"`` or ``"import"``.
+        What the file was held against: ``"published hash"``, ``"first use"``, ``"import"`` or ``"shipped"``.
     difference : float or None
         Largest difference from the recorded features, as a share of the largest; None where they were not
         compared.
@@ -122,6 +125,7 @@ def _describe(record: Backbone, weights: str) -> WeightsFile:
     path = file_at_hand(record, weights)
     known = known_file(path) if path is not None else None
     imported = is_imported(record, weights)
+    shipped = published is not None and published.shipped and not imported
     return WeightsFile(
         backbone=record.name,
         weights=weights,
@@ -129,7 +133,7 @@ def _describe(record: Backbone, weights: str) -> WeightsFile:
         here=path is not None,
         imported=imported,
         size=path.stat().st_size if path is not None else None,
-        checked_by=known.checked_by if known is not None else None,
+        checked_by=SHIPPED if shipped else (known.checked_by if known is not None else None),
         licence=published.licence if published is not None and not imported else "unknown",
     )
 
@@ -221,7 +225,7 @@ def verify(names: str | Iterable[str] | None = None, *, activations: bool = True
 
 def _verified(each: WeightsFile, activations: bool) -> WeightsCheck:
     record = BACKBONES.get(each.backbone)
-    path = models_folder() / each.file
+    path = file_at_hand(record, each.weights) or models_folder() / each.file
     difference, problem = None, ""
     try:
         sha256 = checked_sha256(path, record.published_weights(each.weights), again=True)
@@ -241,7 +245,7 @@ def _verified(each: WeightsFile, activations: bool) -> WeightsCheck:
         backbone=each.backbone,
         weights=each.weights,
         ok=not problem,
-        checked_by=known.checked_by if known is not None else "nothing",
+        checked_by=SHIPPED if each.checked_by == SHIPPED else (known.checked_by if known else "nothing"),
         difference=difference,
         problem=problem,
     )

@@ -80,13 +80,19 @@ class Weights:
     name : str
         What ``build(weights=…)`` calls it.
     url : str
-        Where it is published; the last part is the file's name.
+        Where it is published; the last part is the file's name. Of shipped weights the file's name alone.
     hash : str or None
         ``"md5:…"`` or ``"sha256:…"`` as published; None where its publisher gives none.
     trained_on, licence, source : str
         The data, the terms, and who published it.
     preset : str or None
         A preset of KerasHub's, in place of a file; `url` is then empty.
+    shipped : bool
+        Whether the file is part of this library.
+    stem : {"original", "stride1"}
+        The stem that it was trained with.
+    size : int or None
+        Side in pixels of the images that it was trained on, where that is not the backbone's native size.
     """
 
     name: str
@@ -96,8 +102,15 @@ class Weights:
     licence: str
     source: str
     preset: str | None = None
+    shipped: bool = False
+    stem: str = "original"
+    size: int | None = None
 
     def __post_init__(self) -> None:
+        check_choice("stem", self.stem, STEMS)
+        check_flag("shipped", self.shipped)
+        if self.size is not None:
+            check_count("size", self.size, 1, most=LARGEST_SIDE)
         for field_name in ("name", "url", "trained_on", "licence", "source"):
             if not isinstance(getattr(self, field_name), str):
                 raise invalid(field_name, "text", getattr(self, field_name))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace as changed
 from typing import Any
 
 from transferzoo.backbones.applications import APPLICATIONS
 from transferzoo.backbones.backbone import MINUS_ONE_TO_ONE, Backbone, Preprocessing, Weights
 from transferzoo.backbones.hub import PREFIX, hub_backbone
 from transferzoo.backbones.measured import MEASURED
+from transferzoo.backbones.shipped import SHIPPED
 from transferzoo.backbones.weight_files import file_at_hand
 from transferzoo.errors import invalid
 from transferzoo.ground.arguments import check_choice, check_count, check_sequence
@@ -18,6 +20,7 @@ BACKBONES: Registry[Backbone] = Registry("backbone", lambda record: isinstance(r
 
 _HE = "He et al. (2016), Deep Residual Learning for Image Recognition, CVPR, arXiv:1512.03385, section 4.2"
 _SCRATCH = "For images of 32 pixels. No published weights: trained from scratch."
+_SHIPPED = "For images of 32 pixels. weights='cifar10' are part of the library."
 
 
 def _own(name: str, **fields: Any) -> Backbone:
@@ -56,9 +59,14 @@ _OWN = [
             native_size=32,
             minimum_size=8,
             default_size=32,
-            note=f"{_SCRATCH} The paper's error on CIFAR-10 (table 6): {error} %.",
+            note=f"{start} The paper's error on CIFAR-10 (table 6): {error} %.",
         )
-        for depth, error in ((20, "8.75"), (32, "7.51"), (44, "7.17"), (56, "6.97"))
+        for depth, error, start in (
+            (20, "8.75", _SHIPPED),
+            (32, "7.51", _SCRATCH),
+            (44, "7.17", _SCRATCH),
+            (56, "6.97", _SCRATCH),
+        )
     ),
     *(
         _own(
@@ -78,7 +86,8 @@ _OWN = [
 
 BACKBONES.resolve_with(PREFIX, hub_backbone)
 for _entry in (*APPLICATIONS, *_OWN):
-    BACKBONES.register(_entry.name, _entry)
+    _shipped = (SHIPPED[_entry.name],) if _entry.name in SHIPPED else ()
+    BACKBONES.register(_entry.name, changed(_entry, weights=(*_entry.weights, *_shipped)))
 
 
 def list_backbones(

@@ -21,6 +21,7 @@ from transferzoo.ground.storage.files import cache_folder, file_hash, read_json,
 logger = logging.getLogger("transferzoo")
 
 LEDGER = "transferzoo-weights.json"
+SHIPPED_FOLDER = Path(__file__).parent / "shipped_weights"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +56,10 @@ def file_at_hand(backbone: Backbone, weights: str) -> Path | None:
     if name is not None and (models_folder() / name).is_file():
         return models_folder() / name
     published = backbone.published_weights(weights)
-    path = models_folder() / published.file if published is not None and published.url else None
-    return path if path is not None and path.is_file() else None
+    if published is None or not published.url:
+        return None
+    path = (SHIPPED_FOLDER if published.shipped else models_folder()) / published.file
+    return path if path.is_file() else None
 
 
 def is_imported(backbone: Backbone, weights: str) -> bool:

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from transferzoo.backbones.backbone import Backbone
-from transferzoo.backbones.weight_files import checked_sha256, file_at_hand, is_imported, models_folder
+from transferzoo.backbones.weight_files import (
+    SHIPPED_FOLDER,
+    checked_sha256,
+    file_at_hand,
+    is_imported,
+    models_folder,
+)
 from transferzoo.errors import WeightsError, invalid, nearest
 from transferzoo.ground.progress import Progress
 from transferzoo.ground.storage.downloads import download
@@ -28,10 +34,12 @@ def available_weights(backbone: Backbone, weights: Any) -> Any:
     if isinstance(weights, str) and weights == "imagenet" and presets:
         # the default, where the weights have another name
         return presets[0]
-    if isinstance(weights, str) and weights == "imagenet" and not backbone.weights:
+    if isinstance(weights, str) and weights == "imagenet" and not backbone.published_weights(weights):
         if is_imported(backbone, weights):
             return weights
-        logger.warning("%s has no published weights: it is trained from scratch", backbone.name)
+        others = [each.name for each in backbone.weights]
+        shown = f" (weights='{others[0]}' are there)" if others else ""
+        logger.warning("%s has no ImageNet weights%s: it is trained from scratch", backbone.name, shown)
         return None
     return weights
 
@@ -116,6 +124,13 @@ def locate_weights(
         return Path(weights).expanduser()
     if found is None:
         assert published is not None
+        if published.shipped:
+            raise WeightsError(
+                f"The weights '{name}' of '{backbone.name}' are missing from this installation. "
+                "Install it again: pip install --force-reinstall --no-deps transferzoo",
+                argument="weights",
+                value=name,
+            )
         found = models_folder() / published.file
         download(
             published.url,
@@ -137,6 +152,6 @@ def weights_digest(backbone: Backbone, weights: str | Path, path: Path) -> str:
     WeightsError
         If it is not the published file, or not what it was at its first use.
     """
-    if path.parent != models_folder():
+    if path.parent not in (models_folder(), SHIPPED_FOLDER):
         return file_hash(path)
     return checked_sha256(path, backbone.published_weights(str(weights)))

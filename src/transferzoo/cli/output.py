@@ -85,7 +85,8 @@ def backbone_table(record: Any) -> Table:
     }
     for weights in record.weights:
         rows[f"weights '{weights.name}'"] = (
-            f"{weights.trained_on}; {weights.licence}; {weights.source}; {weights.url}; "
+            f"{weights.trained_on}; {weights.licence}; {weights.source}; "
+            f"{'part of this library' if weights.shipped else weights.url}; "
             f"{weights.hash or 'no hash is published'}"
         )
     if not record.weights:

@@ -54,6 +54,7 @@ CODES: dict[str, tuple[str, str]] = {
     "TZ309": ("lone-image", "the last batch is a single image, and BatchNorm learns from it"),
     "TZ310": ("random-backbone", "random weights that never learn, or with a BatchNorm that never does"),
     "TZ311": ("few-validation-images", "few validation images choose epochs, rates or penalties"),
+    "TZ312": ("weights-saw-images", "the weights were trained on this dataset's training images"),
     "TZ401": ("unequal-heads", "the models compared have different heads"),
     "TZ402": ("unequal-epochs", "the models compared train for different numbers of epochs"),
     "TZ403": ("unequal-settings", "the models compared are trained with different settings"),

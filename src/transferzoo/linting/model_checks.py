@@ -90,6 +90,7 @@ def model_findings(run: Any, facts: ModelFacts) -> Iterator[Finding]:
     """Find what is doubtful about a run's model."""
     yield from _pixel_findings(run, facts)
     yield from _size_findings(run, facts)
+    yield from _weights_findings(run)
     if facts.activation not in (None, "linear", "softmax", "log_softmax"):
         yield found(
             "TZ107",
@@ -228,6 +229,23 @@ def _size_findings(run: Any, facts: ModelFacts) -> Iterator[Finding]:
         "(Touvron et al. 2019, Fixing the train-test resolution discrepancy, arXiv:1906.06423).",
         how=f"Leave image_size out (small images are then enlarged to {facts.backbone.default_size}), "
         f"or pass image_size={native}.",
+    )
+
+
+def _weights_findings(run: Any) -> Iterator[Finding]:
+    weights = run.settings["model"].get("weights")
+    # published weights of that name, as those that the library ships
+    if weights is None or weights != run.data.name:
+        return
+    yield found(
+        "TZ312",
+        "warning",
+        subject=run.name,
+        what=f"The weights '{weights}' were trained on the training images of '{run.data.name}', this run's "
+        "validation images among them.",
+        why="Validation accuracy is then too high, and what it chooses is chosen by images that the network "
+        "has learned. The test images were not used.",
+        how="Judge by the test images alone, or begin with other weights: weights=None.",
     )
 
 

@@ -100,11 +100,13 @@ def choose_image_size(
     *,
     pretrained: bool,
     stem_factor: int = 1,
+    default_size: int | None = None,
 ) -> tuple[int, int]:
     """Return the height and width that reach the backbone.
 
     A stem that shrinks images `stem_factor` times less shows the kernels behind it as much of an image that
-    is so much smaller. (A changed output stride does not: its kernels see what they saw.)
+    is so much smaller. (A changed output stride does not: its kernels see what they saw.) `default_size` goes
+    before the backbone's, for weights that saw images of another size.
     """
     height, width = input_shape[:2]
     if backbone.fixed_size:
@@ -115,7 +117,8 @@ def choose_image_size(
         return native
     if image_size is None:
         least = backbone.minimum_size
-        wanted = max(round(backbone.default_size / stem_factor), least) if pretrained else least
+        usual = default_size or backbone.default_size
+        wanted = max(round(usual / stem_factor), least) if pretrained else least
         scale = max(1.0, wanted / min(height, width))
         return round(height * scale), round(width * scale)
     if isinstance(image_size, str) and image_size == "input":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ from transferzoo.models.options import BuildOptions, choose_image_size
 BACKBONE = "backbone"
 HEAD = "head"
 _seeding = threading.RLock()
+logger = logging.getLogger("transferzoo")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,8 +149,19 @@ def plan_build(
             options.stem,
             remedy=f"tz.backbone_info('{backbone.name}').note says why." if backbone.note else "",
         )
-    pretrained = options.weights is not None
-    size = choose_image_size(backbone, input_shape, options.image_size, pretrained=pretrained)
+    published = None if options.weights is None else backbone.published_weights(str(options.weights))
+    sizing: dict[str, Any] = {"pretrained": options.weights is not None}
+    if published is not None:
+        sizing["default_size"] = published.size
+        if options.stem != published.stem:
+            logger.warning(
+                "the weights '%s' of %s were trained with stem='%s'; with '%s' kernels see other images",
+                published.name,
+                backbone.name,
+                published.stem,
+                options.stem,
+            )
+    size = choose_image_size(backbone, input_shape, options.image_size, **sizing)
     factor = 1
     by_name = options.trainable not in ("all", "none") and not options.trainable.startswith("top:")
     changed = options.stem != "original" or options.output_stride is not None
@@ -159,9 +172,7 @@ def plan_build(
             set_trainable(network, options.trainable)
         if changed:
             factor = strides_of(network, backbone, options).stem_factor
-            size = choose_image_size(
-                backbone, input_shape, options.image_size, pretrained=pretrained, stem_factor=factor
-            )
+            size = choose_image_size(backbone, input_shape, options.image_size, stem_factor=factor, **sizing)
     plan = BuildPlan(
         backbone=backbone,
         num_classes=num_classes,

@@ -4,6 +4,8 @@ from transferzoo.ground.metrics import is_fraction, less_is_better, readable
 from transferzoo.plots.axes import BLUE, GREY, VERMILLION
 from transferzoo.plots.bars import comparison
 from transferzoo.plots.changed_images import flips
+from transferzoo.plots.classes import class_accuracies, confusion_difference
+from transferzoo.plots.clouds import feature_cloud
 from transferzoo.plots.cost_points import accuracy_against_cost
 from transferzoo.plots.heat_maps import heat_maps
 from transferzoo.plots.image_grids import image_grid
@@ -14,6 +16,7 @@ from transferzoo.plots.rates import learning_rates
 from transferzoo.plots.rejection import risk_coverage
 from transferzoo.plots.reliability_bins import reliability
 from transferzoo.plots.rungs import ladder
+from transferzoo.plots.seed_curves import histories
 from transferzoo.plots.wrong_images import mistakes
 
 __all__ = [
@@ -22,10 +25,14 @@ __all__ = [
     "VERMILLION",
     "accuracy_against_cost",
     "accuracy_by",
+    "class_accuracies",
     "comparison",
+    "confusion_difference",
     "confusion_matrix",
+    "feature_cloud",
     "flips",
     "heat_maps",
+    "histories",
     "history",
     "image_grid",
     "is_fraction",

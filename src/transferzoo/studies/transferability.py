@@ -388,7 +388,9 @@ def _named(backbones: Any, options: Mapping[str, Any]) -> list[_Candidate]:
             candidates.append(_Candidate(model=str(label), built=what))
             continue
         given = {**options, **own}
-        if given.get("weights", "imagenet") == "imagenet" and not BACKBONES.get(what).weights:
+        if given.get("weights", "imagenet") == "imagenet" and not BACKBONES.get(what).published_weights(
+            "imagenet"
+        ):
             logger.warning("%s has no published weights: random ones are ranked", what)
             given["weights"] = None
         candidates.append(_Candidate(model=str(label), backbone=what, options=given))
