@@ -32,15 +32,21 @@ def main():
         for name in options.formats or FORMATS:
             for precision in FORMATS[name].precisions:
                 path = Path(folder) / f"{name}-{precision}{FORMATS[name].suffix}"
-                export = trained.export(name, path, precision=precision, data=data)
+                try:
+                    export = trained.export(name, path, precision=precision, data=data)
+                except tz.errors.ExportError as error:
+                    rows.append((name, precision, "refused", *[""] * 5))
+                    figures.append({"format": name, "precision": precision, "refused": str(error)})
+                    continue
                 tested = tz.load_model(path).evaluate(data)
                 change = tz.statistics.difference(tested.correct, trained.correct)
                 rows.append(row_of(name, precision, tested, change, f"{export.agreement:.1%}"))
                 figures.append({**export.to_dict(), "path": path.name, "row": tested.row()})
     columns = ("format", "weights", "MB", "accuracy", "against Keras, points", "same class", "ms", "images/s")
     print(table(columns, rows))
-    print(f"\n{options.backbone}, {len(data.x_test):,} test images of {data.name}; {machine()}")
-    write_json(options.json, {"machine": machine(), "keras": trained.row(), "exports": figures})
+    setting = f"{options.backbone}, {len(data.x_test):,} test images of {data.name}; {machine()}"
+    print(f"\n{setting}")
+    write_json(options.json, {"setting": setting, "keras": trained.row(), "exports": figures})
 
 
 def row_of(name, precision, result, change, same):

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import transferzoo as tz
+from transferzoo.backbones.weight_files import SHIPPED_FOLDER
 
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 SCRIPTS = sorted(path.name for path in BENCHMARKS.glob("*.py") if path.name != "reporting.py")
@@ -38,6 +39,7 @@ CALLS = {
     "damages.py": (("--damages", "12"), 4),
     "exports.py": ((*SMALL, *FEW, "--formats", "litert"), 4),
     "features.py": ((*SMALL, *FEW, "--runs", "2", "--image-size", "32"), 2),
+    "half_weights.py": ((SHIPPED_FOLDER / "resnet20-cifar10.weights.h5", "half.weights.h5"), 1),
     "imbalance.py": ((*SMALL, *FEW, "--seeds", "1"), 3),
     "ingredients.py": ((*SMALL, *FEW, "--epochs", "1", "--only", "no_augmentation"), 2),
     "input_pipeline.py": (("--dataset", "digits", "--images", "256", "--repeats", "1"), 5),

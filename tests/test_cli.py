@@ -460,9 +460,14 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(tmp_path):
 def test_the_demo_needs_no_network_and_leaves_a_study(tmp_path):
     done = command("demo", "--out", str(tmp_path / "demo"))
     assert done.returncode == 0, done.stderr
-    study = tz.Study.load(tmp_path / "demo")
-    assert len(study) == 2
-    assert all(run.accuracy > 0.8 for run in study.results)
+    assert (tmp_path / "demo" / "transfer.png").stat().st_size > 10_000
+    studies = {size: tz.Study.load(tmp_path / "demo" / f"train-{size}") for size in (50, 100, 200)}
+    for study in studies.values():
+        assert len(study) == 4
+    for name in ("resnet20", "mobilenet_025"):
+        few = studies[50]
+        assert few[f"{name}-pretrained"].accuracy > few[f"{name}-from-scratch"].accuracy
+        assert f"{name} on 50 images: {few[f'{name}-pretrained'].accuracy:.1%} with weights" in done.stdout
 
 
 @pytest.fixture

@@ -207,6 +207,17 @@ def test_a_model_that_computes_something_else_is_not_written(monkeypatch, traine
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_model_that_its_runtime_refuses_is_not_written(monkeypatch, trained, tmp_path):
+    def refuse(path):
+        raise RuntimeError("failed to\nprepare")
+
+    form = dataclasses.replace(FORMATS["litert"], open=refuse)
+    monkeypatch.setitem(formats.FORMATS, "litert", form)
+    with pytest.raises(ExportError, match=r"cannot be opened by its own runtime.*failed to prepare"):
+        trained.export("litert", tmp_path / "a.tflite")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_model_that_says_the_same_of_all_images_is_warned_of(tmp_path, tiny_digits, caplog):
     model = tz.build("mobilenet_025", 10, weights=None, input_shape=(32, 32, 3))
     for weight in model.get_layer("head").weights:

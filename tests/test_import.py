@@ -188,6 +188,7 @@ COMMANDS = [
     "cli.app",
     "cli.info",
     "cli.training",
+    "cli.demonstration",
     "cli.checking",
     "cli.costing",
     "cli.records",

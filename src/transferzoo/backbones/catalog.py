@@ -116,7 +116,8 @@ def list_backbones(
     image_size : int, optional
         Only those that take images of this side in pixels as they are.
     weights : {"published", "local", "none"}, optional
-        Only those with published weights, those whose weights are in ``$KERAS_HOME/models`` already, or
+        Only those with published weights, those whose weights are on this machine already (in
+        ``$KERAS_HOME/models``, or as part of this library), or
         those without any.
 
     Returns

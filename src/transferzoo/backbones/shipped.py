@@ -14,7 +14,7 @@ SHIPPED = {
     "resnet20": Weights(
         name="cifar10",
         url="resnet20-cifar10.weights.h5",
-        hash="sha256:00",
+        hash="sha256:6626597c61d0815bb649eaf07e7c74582285686277be5e982032ea1b5f8b07ae",
         trained_on=_TRAINED_ON,
         licence="Apache-2.0",
         source=_SOURCE,
@@ -24,7 +24,7 @@ SHIPPED = {
     "mobilenet_025": Weights(
         name="cifar10",
         url="mobilenet_025-cifar10.weights.h5",
-        hash="sha256:01",
+        hash="sha256:64792222def4f9b54f5d119985a7444460b022bd0979b79618ee13e7972bbc53",
         trained_on=_TRAINED_ON,
         licence="Apache-2.0",
         source=_SOURCE,

@@ -38,8 +38,8 @@ def available_weights(backbone: Backbone, weights: Any) -> Any:
         if is_imported(backbone, weights):
             return weights
         others = [each.name for each in backbone.weights]
-        shown = f" (weights='{others[0]}' are there)" if others else ""
-        logger.warning("%s has no ImageNet weights%s: it is trained from scratch", backbone.name, shown)
+        which = f"ImageNet weights (weights='{others[0]}' are there)" if others else "published weights"
+        logger.warning("%s has no %s: it is trained from scratch", backbone.name, which)
         return None
     return weights
 

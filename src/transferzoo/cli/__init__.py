@@ -15,6 +15,7 @@ import typer
 from transferzoo.cli import (
     checking,
     costing,
+    demonstration,
     exporting,
     info,
     predicting,
@@ -34,6 +35,7 @@ __all__ = [
     "app",
     "checking",
     "costing",
+    "demonstration",
     "exporting",
     "info",
     "main",

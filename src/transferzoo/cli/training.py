@@ -1,4 +1,4 @@
-"""Commands that train: `fit`, `compare`, `find-rate` and `demo`."""
+"""Commands that train: `fit`, `compare` and `find-rate`."""
 
 from __future__ import annotations
 
@@ -13,21 +13,14 @@ from transferzoo.cli.app import app
 from transferzoo.cli.options import (
     BackboneArgument,
     OutOption,
-    QuietOption,
     RopeOption,
-    SeedOption,
     backbones_beginning_with,
     number_list,
     prepare,
     sharing,
-    stoppable,
 )
 from transferzoo.errors import invalid
-from transferzoo.ground.quiet import load_keras
 from transferzoo.ground.storage.files import written_beside
-
-DEMO_BACKBONES = ("mobilenet_025", "mobilenet_v2_035")
-DEMO_EPOCHS = 25
 
 
 @app.command(
@@ -133,45 +126,3 @@ def find_rate(
         with written_beside(folder / "learning-rate.json") as part:
             part.write_text(json.dumps(curve.to_dict(), indent=1) + "\n", encoding="utf-8")
         print(f"The curve is in {out}")
-
-
-@app.command(epilog="Example: [bold]transferzoo demo --out my-demo[/]")
-def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for results and plots.")] = Path(
-        "transferzoo-demo"
-    ),
-    seed: SeedOption = 0,
-    quiet: QuietOption = False,
-) -> None:
-    """Compare two small backbones on 1,797 real scans of digits; needs no network."""
-    import logging
-
-    load_keras()
-
-    import transferzoo as tz
-
-    data = tz.load_dataset("digits", seed=seed)
-    if not quiet:
-        print(data, "\n")
-        names = " and ".join(DEMO_BACKBONES)
-        print(f"Training {names} from scratch, {DEMO_EPOCHS} epochs each …", flush=True)
-    warnings = logging.getLogger("transferzoo.models.construct")
-    level = warnings.level
-    warnings.setLevel(logging.ERROR)  # that 32×32 pixels leave a 1×1 feature map is known, and no news here
-    try:
-        with stoppable(out):
-            study = tz.compare(
-                list(DEMO_BACKBONES),
-                data,
-                weights=None,
-                epochs=DEMO_EPOCHS,
-                image_size="input",
-                seed=seed,
-                out=out,
-                lint=False,  # the pages say what is doubtful in it
-                verbose=not quiet and "auto",
-            )
-    finally:
-        warnings.setLevel(level)
-    output.show(study)
-    print(output.save_study(study, data, out))

@@ -118,7 +118,7 @@ def export_model(
         _convert(predictor, form, part, options)
         seconds = time.perf_counter() - began
         outputs = _outputs_kind(predictor.model, images)
-        found = form.load(part)(np.ascontiguousarray(images, np.float32))
+        found = _computed(form, part, images)
         theirs = as_probabilities(np.asarray(found, np.float32), outputs)
         made = Export(
             path=target,
@@ -259,6 +259,18 @@ def _convert(predictor: Predictor, form: ExportFormat, path: Path, options: dict
     except Exception as error:
         raise ExportError(
             f"Keras could not export this model as {form.name}: {' '.join(str(error).split())[:300]}",
+            argument="format",
+            value=form.name,
+        ) from error
+
+
+def _computed(form: ExportFormat, path: Path, images: NDArray[Any]) -> NDArray[Any]:
+    try:
+        return form.load(path)(np.ascontiguousarray(images, np.float32))
+    except Exception as error:
+        raise ExportError(
+            f"The exported model cannot be opened by its own runtime, so nothing was written: "
+            f"{' '.join(str(error).split())[:300]}",
             argument="format",
             value=form.name,
         ) from error

@@ -332,7 +332,8 @@ def _at_hand(options: Mapping[str, Any]) -> tuple[list[_Candidate], tuple[str, .
         named = {*(each.name for each in record.weights), *imported_files().get(name, {})}
         there = sorted(each for each in named if file_at_hand(record, each))
         # a backbone of one's own may call its weights what it likes
-        fitting = [each for each in there if each == wanted or "weights" not in options]
+        own = {each for each in there if not getattr(record.published_weights(each), "shipped", False)}
+        fitting = [each for each in there if each == wanted or ("weights" not in options and each in own)]
         fitting.sort(key=lambda each: each != wanted)
         if fitting:
             mine = {**options, "weights": fitting[0]}
