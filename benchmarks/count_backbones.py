@@ -90,15 +90,15 @@ def written(counts):
 def write_activations():
     """Record what networks compute whose weights are here; the others' records stay."""
     import transferzoo as tz
-    from transferzoo.backbones.weight_files import models_folder
+    from transferzoo.backbones.weight_files import file_at_hand
     from transferzoo.ground.storage.files import file_hash
     from transferzoo.models.activations import features_of_fixed_image, summary
 
     place = TABLE.with_name("activations.json")
     recorded = json.loads(place.read_text(encoding="utf-8"))
     for each in tz.weights.verify(activations=False):
-        record, (file,) = tz.backbone_info(each.backbone), tz.weights.status(each.backbone)
-        path = models_folder() / file.file
+        record = tz.backbone_info(each.backbone)
+        path = file_at_hand(record, each.weights)
         recorded[f"{each.backbone}/{each.weights}"] = {
             "weights_sha256": file_hash(path),
             **summary(features_of_fixed_image(record, path)),

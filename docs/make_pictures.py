@@ -23,7 +23,10 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
 
-    study = tz.Study.load(options.study)
+    found = {int(path.name.removeprefix("train-")): path for path in options.study.glob("train-*")}
+    sizes = sorted(found)
+    studies = tuple(tz.Study.load(found[size]) for size in sizes)
+    study = studies[-1]
     best = max(study.results, key=lambda result: result.accuracy)
     data = tz.load_dataset("digits", seed=best.settings["data"]["seed"])
 
@@ -31,6 +34,10 @@ def main() -> None:
         place = options.out / name
         figure.savefig(place, dpi=DPI, pil_kwargs={"optimize": True})
         print(f"{place}: {place.stat().st_size / 1000:.0f} kB")
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    tz.studies.Sweep(by="train", values=tuple(sizes), studies=studies).plot(ax=figure.subplots())
+    save(figure, "transfer.png")
 
     figure = Figure(figsize=(7, 1.5 + 0.45 * len(study.names)), layout="constrained")
     title = f"digits, {len(data.y_test)} test images, 95 % intervals"

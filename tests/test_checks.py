@@ -478,6 +478,15 @@ class TestTraining:
         assert "the best of 20 epochs" in finding.what
         assert findings_for(planned(tiny, few, weights=None)) == []
 
+    def test_weights_that_have_seen_the_training_images_are_found(self, data):
+        named = dataclasses.replace(data, name="cifar10")
+        found = findings_for(planned("resnet20", named, "linear_probe", weights="cifar10"))
+        assert "TZ312" in codes(found)
+        assert "TZ312" not in codes(
+            findings_for(planned("resnet20", data, "linear_probe", weights="cifar10"))
+        )
+        assert "TZ312" not in codes(findings_for(planned("resnet20", named, "linear_probe", weights=None)))
+
 
 class TestComparison:
     @pytest.fixture

@@ -7,10 +7,8 @@ import pytest
 import transferzoo as tz
 from transferzoo.backbones.shipped import SHIPPED
 from transferzoo.backbones.weight_files import SHIPPED_FOLDER, file_at_hand
-from transferzoo.data.dataset import Dataset
 from transferzoo.errors import WeightsError
 from transferzoo.ground.storage.files import file_hash
-from transferzoo.linting.checks import findings_for
 from transferzoo.models.construct import backbone_of
 from transferzoo.planning import plan_run
 
@@ -100,26 +98,6 @@ def test_a_changed_or_missing_file_is_refused(monkeypatch, tmp_path):
     (tmp_path / source.name).write_bytes(source.read_bytes() + b"0")
     with pytest.raises(WeightsError, match="not the published one"):
         tz.build("resnet20", 10, input_shape=(32, 32, 3), weights="cifar10")
-
-
-def test_lint_says_that_they_have_seen_the_training_images(tiny_digits):
-    fields = {name: getattr(tiny_digits, name) for name in Dataset.__dataclass_fields__}
-    for name, expected in (("cifar10", True), ("digits", False)):
-        data = Dataset(**{**fields, "name": name})
-        run = plan_run(
-            "resnet20", data, recipe="linear_probe", seed=0, out=None, options={"weights": "cifar10"}
-        )
-        assert ("TZ312" in {each.code for each in findings_for(run)}) == expected
-
-
-def test_they_are_worth_more_than_random_weights(tiny_digits):
-    found = {}
-    for weights in ("cifar10", None):
-        result = tz.fit_and_evaluate(
-            "resnet20", tiny_digits, weights=weights, recipe="linear_probe", verbose=False, lint=False
-        )
-        found[weights] = result.accuracy
-    assert found["cifar10"] > found[None]
 
 
 @pytest.mark.slow

@@ -113,7 +113,7 @@ def test_something_that_is_no_name_and_no_path_is_refused(tiny, weights):
 
 def test_a_mistyped_name_gets_the_nearest():
     with pytest.raises(WeightsError, match=r"must be 'imagenet', None or .*Did you mean 'imagenet'\?"):
-        tz.build("mobilenet_025", 3, weights="imagnet")
+        tz.build("mobilenet", 3, weights="imagnet")
 
 
 def test_alexnet_is_built_from_random_weights_and_says_so(caplog):
