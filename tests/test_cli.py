@@ -93,7 +93,7 @@ def test_the_list_shows_every_backbone(run):
 def test_the_list_takes_limits(run):
     _, out, _ = run("list", "--max-parameters", "0.5", "--max-macs", "55", "--weights", "published")
     names = [line.split()[0] for line in out.splitlines()[1:]]
-    assert names == ["mobilenet_025", "mobilenet_v3_small_minimalistic"]
+    assert names == ["mobilenet_025", "mobilenet_v3_small_minimalistic", "resnet20"]
     code, _, err = run("list", "vgg*", "--max-parameters", "1")
     said = "None of the backbones fits 'vgg*' within the limits given. transferzoo list shows them."
     assert (code, err.strip()) == (2, f"transferzoo: {said}")

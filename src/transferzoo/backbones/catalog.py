@@ -134,7 +134,7 @@ def list_backbones(
     --------
     >>> list_backbones("vgg*")
     ['vgg16', 'vgg19']
-    >>> list_backbones(max_parameters=500_000, weights="published")
+    >>> list_backbones("mobile*", max_parameters=500_000, weights="published")
     ['mobilenet_025', 'mobilenet_v2_035', 'mobilenet_v3_small_minimalistic']
     """
     names = BACKBONES.names(pattern)
