@@ -306,7 +306,7 @@ FREE = {
         "reduction",
         "top1",
     ),
-    *("split", "store", "c_values", "table", "test_index"),
+    *("split", "store", "c_values", "table", "test_index", "results", "runs"),
 }
 # what is checked by hand below, or is no call: errors, records that only the library makes, and looking up
 ELSEWHERE = {

@@ -77,7 +77,7 @@ class DivergedError(TransferZooError, ValueError):
     """A training's loss became infinite or no number."""
 
 
-class ExportError(TransferZooError, RuntimeError):
+class ExportError(TransferZooError, ValueError):
     """A model cannot be exported, or the exported one does not compute the same."""
 
 

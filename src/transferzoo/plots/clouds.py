@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from transferzoo.errors import invalid
-from transferzoo.ground.arguments import check_array, check_choice
-from transferzoo.judging.prediction_checks import check_class_names, check_labels
+from transferzoo.ground.arguments import check_array, check_choice, check_seed
+from transferzoo.judging.prediction_checks import check_class_names, check_labels, count_of_names
 from transferzoo.plots.axes import check_axes, fitted, new_axes
 from transferzoo.plots.lines import MARKERS
 
@@ -51,6 +51,7 @@ def cloud_data(
 ) -> CloudData:
     """Return what `feature_cloud` draws, checked."""
     check_choice("method", method, METHODS)
+    seed = check_seed(seed)
     accepted = "features, float, shape (n, channels) with 3 or more images and 2 or more channels"
     given = check_array("features", features, accepted)
     if given.ndim > 2:
@@ -62,7 +63,7 @@ def cloud_data(
     asked = check_array("labels", labels, f"class numbers, shape ({len(given)},)")
     if asked.ndim != 1 or not len(asked) or asked.dtype.kind not in "iu" or int(asked.max()) > 10**6:
         raise invalid("labels", f"class numbers, shape ({len(given)},)", asked.shape)
-    k = len(class_names) if class_names is not None else max(int(asked.max()) + 1, 2)
+    k = count_of_names(class_names) or max(int(asked.max()) + 1, 2)
     truth = check_labels("labels", asked, num_classes=k, length=len(given))
     names = check_class_names(class_names, k)
     from sklearn.decomposition import PCA
