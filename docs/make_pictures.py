@@ -39,15 +39,6 @@ def main() -> None:
     tz.studies.Sweep(by="train", values=tuple(sizes), studies=studies).plot(ax=figure.subplots())
     save(figure, "transfer.png")
 
-    figure = Figure(figsize=(7, 1.5 + 0.45 * len(study.names)), layout="constrained")
-    title = f"digits, {len(data.y_test)} test images, 95 % intervals"
-    tz.plots.comparison(study.summary(), title=title, ax=figure.subplots())
-    save(figure, "comparison.png")
-
-    figure = Figure(figsize=(6.5, 3.6), layout="constrained")
-    study.plot(cost="latency_ms", ax=figure.subplots())
-    save(figure, "frontier.png")
-
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     best.plot_history(ax=figure.subplots(1, 2))
     save(figure, "history.png")

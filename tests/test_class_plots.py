@@ -89,6 +89,10 @@ class TestClasses:
             ),
         ):
             axes.figure.canvas.draw()
+            shown = [label.get_text() for label in axes.get_yticklabels()]
+            assert any(text.startswith("$\\frac$") for text in shown)
+            assert any(text.startswith("<img src=x>") for text in shown)
+            assert not any("a" * 300 in text for text in shown)
 
 
 class TestFeatures:

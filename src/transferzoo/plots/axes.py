@@ -48,6 +48,12 @@ def on_one_line(name: Any) -> str:
     return printable(" ".join(str(name).split()))
 
 
+def plain_legend(ax: Axes, **options: Any) -> None:
+    """Draw a legend without a frame, whose names are shown as they are: a dollar sign begins no formula."""
+    for text in ax.legend(frameon=False, fontsize=9, **options).get_texts():
+        text.set_parse_math(False)
+
+
 def fitted(text: str, points: float, size: float) -> str:
     """Return a name cut in its middle to fit into so many points at a font size.
 

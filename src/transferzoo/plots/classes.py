@@ -14,7 +14,7 @@ from transferzoo.errors import invalid
 from transferzoo.evaluation import confusion
 from transferzoo.ground.arguments import check_count, check_sequence
 from transferzoo.judging.prediction_checks import check_class_names, check_labels, check_probabilities
-from transferzoo.plots.axes import check_axes, fitted, new_axes, on_one_line
+from transferzoo.plots.axes import check_axes, fitted, new_axes, on_one_line, plain_legend
 from transferzoo.plots.lines import COLOURS, MARKERS
 from transferzoo.statistics import wilson_interval
 
@@ -139,9 +139,7 @@ def class_accuracies(results: Any, *, limit: int = 30, ax: Axes | None = None) -
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(axis="x", alpha=0.3)
     if len(found.models) > 1:
-        legend = ax.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, frameon=False, fontsize=9)
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+        plain_legend(ax, loc="lower right", bbox_to_anchor=(1, 1), ncols=3)
     return ax
 
 

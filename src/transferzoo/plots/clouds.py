@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from transferzoo.errors import invalid
 from transferzoo.ground.arguments import check_array, check_choice, check_seed
 from transferzoo.judging.prediction_checks import check_class_names, check_labels, count_of_names
-from transferzoo.plots.axes import check_axes, fitted, new_axes
+from transferzoo.plots.axes import check_axes, fitted, new_axes, plain_legend
 from transferzoo.plots.lines import MARKERS
 
 if TYPE_CHECKING:
@@ -161,9 +161,7 @@ def feature_cloud(
             middle = np.median(here, axis=0)
             ax.annotate(str(place), middle, ha="center", va="center", fontsize=7, fontweight="bold")
     if k <= MOST_NAMED:
-        legend = ax.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=9)
-        for text in legend.get_texts():
-            text.set_parse_math(False)
+        plain_legend(ax, loc="center left", bbox_to_anchor=(1, 0.5))
     if found.explained is None:
         ax.set_xticks([])
         ax.set_yticks([])

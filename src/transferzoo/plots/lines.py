@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from transferzoo.errors import invalid
 from transferzoo.ground.metrics import metric_title
-from transferzoo.plots.axes import check_axes, finite_number, format_axis, new_axes, on_one_line
+from transferzoo.plots.axes import check_axes, finite_number, format_axis, new_axes, on_one_line, plain_legend
 from transferzoo.plots.bars import records_of
 
 if TYPE_CHECKING:
@@ -115,7 +115,5 @@ def accuracy_by(rows: Any, *, by: str = "train", ax: Axes | None = None) -> Axes
     ax.set_ylabel("Test accuracy")
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.3)
-    legend = ax.legend(frameon=False, fontsize=9)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    plain_legend(ax)
     return ax

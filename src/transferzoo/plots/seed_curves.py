@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from transferzoo.errors import invalid
 from transferzoo.ground.arguments import check_sequence
 from transferzoo.ground.metrics import metric_title
-from transferzoo.plots.axes import check_axes, format_axis, new_axes, on_one_line
+from transferzoo.plots.axes import check_axes, format_axis, new_axes, on_one_line, plain_legend
 from transferzoo.plots.learning_curves import history_data
 from transferzoo.plots.lines import COLOURS
 
@@ -113,7 +113,5 @@ def histories(runs: Any, *, metric: str = "val_accuracy", ax: Axes | None = None
     ax.set_ylabel(metric_title(metric))
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.3)
-    legend = ax.legend(frameon=False, fontsize=9)
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    plain_legend(ax)
     return ax
