@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -78,10 +79,18 @@ RECORD = "transferzoo.json"
 
 @contextlib.contextmanager
 def without_notices() -> Iterator[None]:
-    """Hold back what converters warn of: old names of NumPy, and runtimes that will move."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    """Hold back what converters say: old names of NumPy, runtimes that will move, files of their own."""
+    loggers = [logging.getLogger(name) for name in ("tensorflow", "tf2onnx")]
+    levels = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for each, level in zip(loggers, levels, strict=True):
+            each.setLevel(level)
 
 
 def _open_saved_model(path: Path) -> Compute:

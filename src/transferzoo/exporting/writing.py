@@ -252,7 +252,6 @@ def _options(
 
 
 def _convert(predictor: Predictor, form: ExportFormat, path: Path, options: dict[str, Any]) -> None:
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     try:
         with without_notices(), quiet_import():
             predictor.model.export(str(path), format=form.keras_name, verbose=False, **options)
