@@ -254,6 +254,38 @@ def test_compare_shows_each_model_and_leaves_tables_and_plots(run, digits, tiny,
     assert tables < names
 
 
+def test_sweep_shows_what_more_images_gain_and_leaves_studies_and_a_plot(run, digits, tiny, tmp_path):
+    out = tmp_path / "sweep"
+    code, said, err = run("sweep", tiny, *digits, "--train-sizes", "20,60", "--out", str(out))
+    assert (code, err) == (0, "")
+    assert f"{tiny}: from 20 to 60 training images" in said
+    assert said.endswith(f"The studies, the table and its picture are in {out}\n")
+    assert {each.name for each in out.iterdir()} == {"train-20", "train-60", "sweep.png", "sweep.txt"}
+    # done already: the same call reads it again
+    again = run("sweep", tiny, *digits, "--train-sizes", "20,60", "--out", str(out), "--json")
+    record = json.loads(again[1])
+    assert (again[0], record["by"]) == (0, "train")
+    assert [row["train"] for row in record["rows"]] == [20, 60]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ([], "Give one of --train-sizes and --image-sizes."),
+        (["--train-sizes", "20,60", "--image-sizes", "8,16"], "Give one of --train-sizes and --image-sizes."),
+        (["--train-sizes", "20"], "--train-sizes must be two or more numbers that differ"),
+        (["--train-sizes", "20,20"], "--train-sizes must be two or more numbers that differ"),
+        (["--train-sizes", "20,all"], "--train-sizes must be whole numbers with commas"),
+        (["--train-sizes", "20,600"], "--train-sizes must be numbers up to 60"),
+        (["--image-sizes", "8,16", "--image-size", "8"], "--image-sizes must be given without --image-size"),
+    ],
+)
+def test_a_sweep_over_nothing_or_two_things_is_refused(run, digits, tiny, options, message):
+    code, _, err = run("sweep", tiny, *digits, *options)
+    assert code == 2
+    assert message in err
+
+
 def test_compare_runs_each_seed_and_says_who_beats_whom(run, digits, tiny):
     tz.register_backbone("other", tz.backbone_info(tiny).builder, minimum_size=8)
     code, out, _ = run("compare", tiny, "other", *digits, "--seeds", "0,1", "--no-lint")

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import transferzoo as tz
 from transferzoo import cli
 from transferzoo.data.reading import Reading
 from transferzoo.errors import ExportError, InvalidInputError, OutputExistsError, RecordError
-from transferzoo.exporting import formats, writing
+from transferzoo.exporting import conversion, formats, writing
 from transferzoo.exporting.exported import ExportedModel
 from transferzoo.exporting.formats import FORMATS, format_of
 from transferzoo.results.folder import sealed
@@ -120,9 +121,9 @@ def test_whole_numbers_quarter_the_file_and_their_rows_sum_to_one(made, tiny_dig
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)
 
 
-def test_ranges_are_measured_on_training_images_alone(trained, tiny_digits):
-    options = writing._options(trained.predictor, FORMATS["litert"], "int8", tiny_digits)
-    shown = [batch[0] for batch in options["representative_dataset"]()]
+def test_ranges_are_measured_on_training_images_alone(tiny_digits):
+    ranges = writing._ranges("int8", tiny_digits)
+    shown = [batch[0] for batch in conversion._options("int8", ranges)["representative_dataset"]()]
     assert len(shown) == len(tiny_digits.x_train)
     known = {image.tobytes() for image in tiny_digits.x_train}
     assert all(image[0].astype("uint8").tobytes() in known for image in shown)
@@ -267,10 +268,48 @@ def test_a_missing_package_is_named_before_anything_is_done(trained, tmp_path, m
         trained.export("onnx", tmp_path / "a.onnx")
 
 
-def test_another_backend_is_told_how(trained, tmp_path, monkeypatch):
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_on_another_backend_a_process_of_its_own_converts(made, trained, tmp_path, monkeypatch, precision):
+    expected = tz.load_model(made("litert", precision).path)
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
-    with pytest.raises(ExportError, match="KERAS_BACKEND=tensorflow transferzoo export RUN litert"):
+    export = trained.export("litert", tmp_path / "digits.tflite", precision=precision)
+    monkeypatch.undo()
+    assert export.precision == precision
+    images = tz.load_dataset("digits").x_test[:5]
+    found = tz.load_model(export.path).probabilities(images)
+    np.testing.assert_allclose(found, expected.probabilities(images), atol=1e-6)
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["digits.tflite", "digits.tflite.json"]
+
+
+def test_what_another_process_cannot_convert_is_said_in_one_sentence(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    monkeypatch.setattr(conversion.sys, "executable", shutil.which("false"))
+    with pytest.raises(ExportError, match="could not export this model as litert: the process ended with"):
         trained.export("litert", tmp_path / "a.tflite")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_run_on_jax_is_exported_in_all_formats(tmp_path):
+    script = (
+        "import sys, transferzoo as tz\n"
+        "data = tz.load_dataset('digits').subset(train=60, validation=30, test=30)\n"
+        "run = tz.fit_and_evaluate('resnet20', data, weights=None, recipe='linear_probe', verbose=False)\n"
+        "for name, place in zip(sys.argv[1::2], sys.argv[2::2]):\n"
+        "    print(name, run.export(name, place).largest_difference)\n"
+    )
+    places = [part for name in FORMATS for part in (name, str(tmp_path / PLACES[name]))]
+    ended = subprocess.run(
+        [sys.executable, "-c", script, *places],
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    found = dict(line.split() for line in ended.stdout.splitlines())
+    assert set(found) == set(FORMATS)
+    assert all(float(difference) < 1e-3 for difference in found.values())
 
 
 def test_what_keras_cannot_convert_is_said_in_one_sentence(trained, tmp_path, monkeypatch):

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from transferzoo.costs.energy import Energy
 from transferzoo.costs.measure import PeakMemory
 from transferzoo.data.dataset import Dataset
 from transferzoo.errors import DivergedError
@@ -167,8 +168,10 @@ def trained_model(
     first_rate: float | None = None,
     budget: Budget | None = None,
     built: Any = None,
-) -> tuple[keras.Model, Trained, PeakMemory]:
+) -> tuple[keras.Model, Trained, dict[str, float]]:
     """Build a run's model and train it; `built` is called once the model stands.
+
+    The third part is what training took at its peak, and in energy: costs by their names.
 
     Raises
     ------
@@ -181,7 +184,7 @@ def trained_model(
         model = construct(run.build_plan, seed=run.seed, progress=progress)
     if built is not None:
         built()
-    with seeded(run.seed), PeakMemory() as memory:
+    with seeded(run.seed), PeakMemory() as memory, Energy() as energy:
         try:
             trained = train(
                 model,
@@ -199,7 +202,7 @@ def trained_model(
             if checkpoints is not None:
                 checkpoints.remove()
             raise
-    return model, trained, memory
+    return model, trained, {**memory.costs(), **energy.costs()}
 
 
 def budget_of(run: RunPlan, began: float, evaluated: int) -> Budget | None:

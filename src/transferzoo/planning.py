@@ -61,7 +61,7 @@ class RunPlan:
     keep_features: bool
     minutes: float | None = None
     # what lint found beforehand, for the record
-    findings: tuple[Mapping[str, str], ...] = ()
+    findings: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def backbone(self) -> Backbone | None:

@@ -6,14 +6,14 @@ import datetime
 import logging
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from transferzoo.costs.measure import PeakMemory, costs_in_use
+from transferzoo.costs.measure import costs_in_use
 from transferzoo.data.dataset import Dataset
 from transferzoo.errors import OutputExistsError, RecordError, invalid
 from transferzoo.evaluation import evaluate, groups_to_count
@@ -260,7 +260,7 @@ def _fresh(
     started = datetime.datetime.now(datetime.UTC)
     clock = _Clock()
     progress.say(run.in_words())
-    model, trained, memory = trained_model(
+    model, trained, spent = trained_model(
         run,
         callbacks=callbacks,
         progress=progress,
@@ -270,14 +270,14 @@ def _fresh(
         built=lambda: clock.lap("build"),
     )
     clock.lap("train")
-    return _judged(run, model, trained, memory, clock, progress, started, began)
+    return _judged(run, model, trained, spent, clock, progress, started, began)
 
 
 def _judged(
     run: RunPlan,
     model: keras.Model,
     trained: Trained,
-    memory: PeakMemory,
+    spent: Mapping[str, float],
     clock: _Clock,
     progress: Progress,
     started: datetime.datetime,
@@ -292,7 +292,7 @@ def _judged(
     warn_of_the_end(run.name, trained.history, data.y_validation, validation_prob)
     costs = {
         **costs_in_use(model, data.x_test),
-        **memory.costs(),
+        **spent,
         # features from the cache cost what they cost when they were computed
         "train_seconds": trained.seconds + trained.reused_seconds,
         "reused_feature_seconds": trained.reused_seconds,

@@ -12,6 +12,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from transferzoo.ground.storage.files import written_beside
+
 if TYPE_CHECKING:
     from transferzoo.data.dataset import Dataset
     from transferzoo.studies.study import Study
@@ -228,6 +230,18 @@ def save_audit(audit: Any, folder: Path) -> None:
     (folder / "ladder.md").write_text(f"{audit.to_markdown()}\n", encoding="utf-8")
     (folder / "comparison.csv").write_text(audit.study.to_csv(), encoding="utf-8")
     print(f"The runs, the ladder and its pictures are in {folder}")
+
+
+def save_sweep(found: Any, folder: Path) -> None:
+    """Draw a sweep, and write its table, into its folder."""
+    from matplotlib.figure import Figure
+
+    folder = folder.expanduser()
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    found.plot(ax=figure.subplots())
+    figure.savefig(folder / "sweep.png", dpi=120)
+    with written_beside(folder / "sweep.txt") as part:
+        part.write_text(f"{found}\n", encoding="utf-8")
 
 
 def save_rate_curve(curve: Any, folder: Path) -> None:

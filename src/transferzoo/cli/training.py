@@ -1,4 +1,4 @@
-"""Commands that train: `fit`, `compare` and `find-rate`."""
+"""Commands that train: `fit`, `compare`, `sweep` and `find-rate`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,18 @@ from transferzoo.cli.options import (
     prepare,
     sharing,
 )
-from transferzoo.errors import invalid
+from transferzoo.errors import InvalidInputError, invalid
 from transferzoo.ground.storage.files import written_beside
+
+SeedsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--seeds",
+        help="A run of each model for each of these, with commas; --seed is the split's.",
+        show_default="--seed alone",
+        rich_help_panel="Run",
+    ),
+]
 
 
 @app.command(
@@ -65,15 +75,7 @@ def compare(
         list[str],
         typer.Argument(help="Backbones; see: transferzoo list.", autocompletion=backbones_beginning_with),
     ],
-    seeds: Annotated[
-        str | None,
-        typer.Option(
-            "--seeds",
-            help="A run of each model for each of these, with commas; --seed is the split's.",
-            show_default="--seed alone",
-            rich_help_panel="Run",
-        ),
-    ] = None,
+    seeds: SeedsOption = None,
     jobs: Annotated[
         int,
         typer.Option("--jobs", "-j", help="Runs at a time; -1: one per core.", rich_help_panel="Run"),
@@ -96,6 +98,64 @@ def compare(
             print(saved)
     if study.failures:
         raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Example: [bold]transferzoo sweep mobilenet -d cifar10 --train-sizes 100,1000,10000 "
+    "-r linear_probe --out sweep[/]"
+)
+@sharing(saves_models=True)
+def sweep(
+    names: Annotated[
+        list[str],
+        typer.Argument(help="Backbones; see: transferzoo list.", autocompletion=backbones_beginning_with),
+    ],
+    train_sizes: Annotated[
+        str | None,
+        typer.Option(
+            "--train-sizes",
+            help="Numbers of training images, with commas.",
+            show_default="none",
+            rich_help_panel="Run",
+        ),
+    ] = None,
+    image_sizes: Annotated[
+        str | None,
+        typer.Option(
+            "--image-sizes",
+            help="Sides in pixels that images are resized to, with commas, in place of --train-sizes.",
+            show_default="none",
+            rich_help_panel="Run",
+        ),
+    ] = None,
+    seeds: SeedsOption = None,
+    **given: Any,
+) -> None:
+    """Repeat a comparison with more and more training images, or at larger and larger image sizes."""
+    if image_sizes is not None and given["image_size"] is not None:
+        raise invalid("image_sizes", "given without --image-size", image_sizes)
+    by, text = ("train_sizes", train_sizes) if image_sizes is None else ("image_sizes", image_sizes)
+    if text is None or None not in (train_sizes, image_sizes):
+        raise InvalidInputError("Give one of --train-sizes and --image-sizes.", argument=by, value=text)
+    values = number_list(by, text)
+    if len(set(values)) < max(2, len(values)):
+        raise invalid(by, "two or more numbers that differ, with commas", text)
+    numbers = None if seeds is None else number_list("seeds", seeds)
+    data, options = prepare(names, given)
+    if by == "train_sizes" and max(values) > len(data.x_train):
+        raise invalid(by, f"numbers up to {len(data.x_train):,}, the training images", text)
+    import transferzoo as tz
+
+    options["train" if by == "train_sizes" else "image_size"] = values
+    found = tz.studies.sweep(names, data, seeds=numbers, **options)
+    if given["out"] is not None:
+        output.save_sweep(found, given["out"])
+    if given["as_json"]:
+        output.print_json({"by": found.by, "rows": found.to_records(), "verdicts": found.verdicts()})
+        return
+    print(found)
+    if given["out"] is not None:
+        print(f"The studies, the table and its picture are in {given['out']}")
 
 
 @app.command(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import keras
 import numpy as np
 
 from transferzoo.backbones.catalog import BACKBONES
+from transferzoo.costs.energy import Energy
 from transferzoo.costs.macs import count_macs
 from transferzoo.costs.measure import (
     PeakMemory,
@@ -26,6 +28,7 @@ from transferzoo.models.construct import build
 from transferzoo.models.prediction import predict
 
 BATCHES = (1, 8, 32, 128)
+ENERGY_BATCH, ENERGY_SECONDS = 32, 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,9 @@ class Costs:
     best_batch_size : int
         Of 1, 8, 32 and 128, the batch size with the most images per second.
     best_images_per_second : float
+    joules_per_image : float
+        Energy of the processors while batches of 32 were predicted, an image; NaN where the system does not
+        say (see `transferzoo.costs.energy`).
     peak_memory_bytes, peak_memory_growth_bytes : int
         Resident memory of the process at its highest while 128 images were predicted, and what came on top.
     backend, devices, threads : str
@@ -74,6 +80,7 @@ class Costs:
     images_per_second_q3: float
     best_batch_size: int
     best_images_per_second: float
+    joules_per_image: float
     peak_memory_bytes: int
     peak_memory_growth_bytes: int
     backend: str
@@ -167,11 +174,23 @@ def measure_costs(
         file_bytes=measure_file_size(network),
         best_batch_size=best,
         best_images_per_second=speeds[best]["images_per_second"],
+        joules_per_image=_joules_per_image(network, pixels),
         backend=known["backend"],
         devices=known["devices"],
         threads=known["cores"],
         **measured,
     )
+
+
+def _joules_per_image(network: keras.Model, pixels: np.ndarray) -> float:
+    """Return what an image takes in warm batches of 32, over long enough for counters to move."""
+    batch = np.resize(pixels, (ENERGY_BATCH, *pixels.shape[1:]))
+    with Energy() as energy:
+        began, images = time.perf_counter(), 0
+        while energy.joules is not None and time.perf_counter() - began < ENERGY_SECONDS:
+            network.predict_on_batch(batch)
+            images += len(batch)
+    return math.nan if energy.joules is None or not images else energy.joules / images
 
 
 def _images(network: keras.Model, given: Any) -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transferzoo.errors import ExportError, OutputExistsError, TransferZooError, invalid
+from transferzoo.exporting.conversion import convert
 from transferzoo.exporting.exported import as_probabilities, digests, write_record
-from transferzoo.exporting.formats import FORMATS, ExportFormat, without_notices
+from transferzoo.exporting.formats import FORMATS, ExportFormat
 from transferzoo.ground.arguments import check_choice
-from transferzoo.ground.quiet import load_keras, quiet_import
+from transferzoo.ground.quiet import load_keras
 from transferzoo.ground.storage.files import check_path, check_writable
 from transferzoo.results.pairing import data_settings, part_of
 from transferzoo.results.predictor import Predictor
@@ -100,22 +100,14 @@ def export_model(
 
     if not isinstance(predictor.model, keras.Model):
         raise ExportError(f"Only a Keras model can be exported, not {type(predictor.model).__name__}.")
-    if keras.backend.backend() != "tensorflow":
-        raise ExportError(
-            f"Models are exported on the TensorFlow backend; this process has {keras.backend.backend()}. A "
-            "saved run is the same on every backend: KERAS_BACKEND=tensorflow transferzoo export RUN "
-            f"{form.name} {target.name}",
-            argument="format",
-            value=form.name,
-        )
     form.refuse_missing(form.writes_with)
     images, images_from = _images(predictor, data)
-    options = _options(predictor, form, precision, data)
+    ranges = _ranges(precision, data)
     reference = predictor.probabilities(images)
     with tempfile.TemporaryDirectory(prefix=f".{target.stem}-", dir=target.parent) as name:
         part = Path(name) / target.name
         began = time.perf_counter()
-        _convert(predictor, form, part, options)
+        convert(predictor.model, form, part, precision, ranges)
         seconds = time.perf_counter() - began
         outputs = _outputs_kind(predictor.model, images)
         found = _computed(form, part, images)
@@ -224,17 +216,10 @@ def check_data(predictor: Predictor, data: Dataset) -> None:
         )
 
 
-def _options(
-    predictor: Predictor, form: ExportFormat, precision: str, data: Dataset | None
-) -> dict[str, Any]:
-    if precision == "float32":
-        return {}
-    import tensorflow
-
-    options: dict[str, Any] = {"optimizations": [tensorflow.lite.Optimize.DEFAULT]}
-    if precision == "float16":
-        return {**options, "target_spec": {"supported_types": [tensorflow.float16]}}
-    # ranges are measured on training images: the test set chooses nothing
+def _ranges(precision: str, data: Dataset | None) -> NDArray[np.float32] | None:
+    """Return training images, on which an int8 model's ranges are measured; None for other precisions."""
+    if precision != "int8":
+        return None
     if data is None or not len(data.x_train):
         raise invalid(
             "data",
@@ -243,24 +228,7 @@ def _options(
             remedy="Pass data=, a Dataset.",
         )
     chosen = np.random.default_rng(0).permutation(len(data.x_train))[:CALIBRATED]
-
-    def representative() -> Iterator[list[NDArray[np.float32]]]:
-        for place in chosen:
-            yield [data.x_train[place : place + 1].astype(np.float32)]
-
-    return {**options, "representative_dataset": representative}
-
-
-def _convert(predictor: Predictor, form: ExportFormat, path: Path, options: dict[str, Any]) -> None:
-    try:
-        with without_notices(), quiet_import():
-            predictor.model.export(str(path), format=form.keras_name, verbose=False, **options)
-    except Exception as error:
-        raise ExportError(
-            f"Keras could not export this model as {form.name}: {' '.join(str(error).split())[:300]}",
-            argument="format",
-            value=form.name,
-        ) from error
+    return np.asarray(data.x_train[np.sort(chosen)], np.float32)
 
 
 def _computed(form: ExportFormat, path: Path, images: NDArray[Any]) -> NDArray[Any]:

@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass, replace
 
 # what a value is, and how it is written
-KINDS = ("fraction", "number", "count", "bytes", "seconds", "milliseconds")
+KINDS = ("fraction", "number", "count", "bytes", "seconds", "milliseconds", "joules")
 PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
-UNITS = {"bytes": "B", "seconds": "s", "milliseconds": "ms"}
+UNITS = {"bytes": "B", "seconds": "s", "milliseconds": "ms", "joules": "J"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,7 @@ class Metric:
         Its key in `Result.metrics`, `Result.costs` or a history.
     title : str
         In words, for an axis.
-    kind : {"fraction", "number", "count", "bytes", "seconds", "milliseconds"}
+    kind : {"fraction", "number", "count", "bytes", "seconds", "milliseconds", "joules"}
         Fractions are shown as percentages, bytes with decimal prefixes (1 MB is 10⁶ bytes).
     less_is_better : bool
     """
@@ -87,7 +87,9 @@ METRICS = {
         _less("peak_memory_growth_bytes", "Growth of memory", "bytes"),
         _less("train_seconds", "Training time", "seconds"),
         _less("reused_feature_seconds", "Time of features from the cache", "seconds"),
+        _less("train_joules", "Energy of training, processors", "joules"),
         _less("latency_ms", "Latency, one image", "milliseconds"),
+        _less("joules_per_image", "Energy of a prediction, processors", "joules"),
         _more("images_per_second", "Images per second", "number"),
         Metric(name="throughput_batch_size", title="Batch size of the throughput", kind="count"),
     )
@@ -103,7 +105,7 @@ _AFTER = (
 )
 # how a metric that is not in the table is taken, by the end of its name
 _LESS = ("loss", "error", "latency", "deviation", "flops", "parameters", "macs")
-_ENDINGS = (("_bytes", "bytes"), ("seconds", "seconds"), ("_ms", "milliseconds"))
+_ENDINGS = (("_bytes", "bytes"), ("seconds", "seconds"), ("_ms", "milliseconds"), ("joules", "joules"))
 
 
 def metric_info(name: str) -> Metric:

@@ -14,6 +14,11 @@ from transferzoo.ground.arguments import check_sequence
 logger = logging.getLogger("transferzoo")
 
 SEVERITIES = ("error", "warning", "note")
+# how sure it is that what a finding says is so: read off the settings or the bytes; measured, and right nine
+# times of ten or more (benchmarks/lint_quality.py) or by a test at p < 0.001; a guess, to be looked at
+CONFIDENCES = ("certain", "likely", "possible")
+LIKELY = ("TZ102", "TZ105", "TZ202", "TZ208", "TZ212", "TZ213", "TZ214", "TZ215", "TZ306", "TZ308")
+POSSIBLE = ("TZ216", "TZ217")
 WIDTH = 80
 
 # code -> name, and what it stands for
@@ -89,6 +94,12 @@ class Finding:
         How to correct it, as a call.
     subject : str, default ""
         The model or run that it is about; empty for the data and for a comparison as a whole.
+    images : tuple of int, default ()
+        Places of the test images that it is about, where these are copies of training images.
+    confidence : {"certain", "likely", "possible"}
+        How sure it is that what was found is so; by default what belongs to the code. ``"certain"``: read off
+        the settings, or the same to the last bit. ``"likely"``: a test or a measure with few false alarms.
+        ``"possible"``: look before you act.
 
     Raises
     ------
@@ -119,6 +130,8 @@ class Finding:
     why: str
     how: str
     subject: str = ""
+    images: tuple[int, ...] = ()
+    confidence: str = ""
 
     def __post_init__(self) -> None:
         if self.code not in CODES:
@@ -126,17 +139,26 @@ class Finding:
         if self.severity not in SEVERITIES:
             accepted = " or ".join(map(repr, SEVERITIES))
             raise invalid("severity", accepted, self.severity, candidates=SEVERITIES)
+        object.__setattr__(self, "images", tuple(self.images))
+        usual = "possible" if self.code in POSSIBLE else "likely" if self.code in LIKELY else "certain"
+        object.__setattr__(self, "confidence", self.confidence or usual)
+        if self.confidence not in CONFIDENCES:
+            accepted = " or ".join(map(repr, CONFIDENCES))
+            raise invalid("confidence", accepted, self.confidence, candidates=CONFIDENCES)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
-        return asdict(self)
+        return {**asdict(self), "images": list(self.images)}
 
-    def record(self) -> dict[str, str]:
+    def record(self) -> dict[str, Any]:
         """Return what stands in the record of a run: code, severity, what was found, and about what."""
-        return {name: getattr(self, name) for name in ("code", "severity", "what", "subject")}
+        told = {name: getattr(self, name) for name in ("code", "severity", "what", "subject")}
+        return {**told, "images": list(self.images)} if self.images else told
 
     def __str__(self) -> str:
-        lines = [f"{self.severity} {self.code} {self.name}{f': {self.subject}' if self.subject else ''}"]
+        unsure = "" if self.confidence == "certain" else f" ({self.confidence})"
+        about = f": {self.subject}" if self.subject else ""
+        lines = [f"{self.severity} {self.code} {self.name}{unsure}{about}"]
         for label in ("what", "why", "how"):
             lines += textwrap.wrap(
                 getattr(self, label),
@@ -150,10 +172,25 @@ class Finding:
         return "\n".join(lines)
 
 
-def found(code: str, severity: str, what: str, why: str, how: str, subject: str = "") -> Finding:
+def found(
+    code: str,
+    severity: str,
+    what: str,
+    why: str,
+    how: str,
+    subject: str = "",
+    images: Iterable[int] = (),
+) -> Finding:
     """Return a finding, with the name that belongs to its code."""
     return Finding(
-        code=code, name=CODES[code][0], severity=severity, what=what, why=why, how=how, subject=subject
+        code=code,
+        name=CODES[code][0],
+        severity=severity,
+        what=what,
+        why=why,
+        how=how,
+        subject=subject,
+        images=tuple(int(place) for place in images),
     )
 
 

@@ -23,6 +23,7 @@ from transferzoo.ground.progress import Progress
 from transferzoo.ground.quiet import load_keras
 from transferzoo.ground.storage.files import check_path, folder_written_beside, refuse_full_folder
 from transferzoo.judging.prediction_checks import check_class_names, check_labels
+from transferzoo.results.copies import WithoutCopies, without_copies
 from transferzoo.results.fields import check_rows, history_of, index_of, names_of, numbers_of
 from transferzoo.results.folder import (
     FORMAT,
@@ -312,6 +313,11 @@ class Result:
         """The accuracy's 95 % interval, fractions in ``[0, 1]``; see `statistics.accuracy_interval`."""
         found = accuracy_interval(self.correct, groups=groups_to_count(self.groups))
         return found.low, found.high
+
+    @property
+    def without_copies(self) -> WithoutCopies | None:
+        """Accuracy without test images that are copies of training images; None where lint found none."""
+        return without_copies(self)
 
     @property
     def epochs(self) -> int:

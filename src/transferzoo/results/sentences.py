@@ -36,6 +36,8 @@ def in_sentences(result: Result) -> str:
         and (key != "reused_feature_seconds" or result.costs[key])
     ]
     lines += ["  " + ", ".join(parts) for parts in (figures, spent) if parts]
+    if (others := result.without_copies) is not None:
+        lines.append(f"  {others}")
     if result.epochs:
         phases = list(dict.fromkeys(result.history.get("phase", [])))
         named = f", phases {', '.join(phases)}" if phases else ""
