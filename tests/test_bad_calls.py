@@ -290,6 +290,7 @@ FREE = {
         "groups",
         "layer",
         "least_steps",
+        "decay_steps",
         "left_out",
         "monitor",
         "names",

@@ -40,6 +40,10 @@ CALLS = {
     "exports.py": ((*SMALL, *FEW, "--formats", "litert"), 4),
     "features.py": ((*SMALL, *FEW, "--runs", "2", "--image-size", "32"), 2),
     "half_weights.py": ((SHIPPED_FOLDER / "resnet20-cifar10.weights.h5", "half.weights.h5"), 1),
+    "head_decay.py": (
+        (*DIGITS, "--backbones", "mobilenet_025", "--sizes", "40", "--seeds", "1", "--decays", "3"),
+        5,
+    ),
     "imbalance.py": ((*SMALL, *FEW, "--seeds", "1"), 3),
     "ingredients.py": ((*SMALL, *FEW, "--epochs", "1", "--only", "no_augmentation"), 2),
     "input_pipeline.py": (("--dataset", "digits", "--images", "256", "--repeats", "1"), 5),

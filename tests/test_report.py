@@ -229,6 +229,16 @@ def test_the_command_writes_a_report_of_a_study_and_of_a_run(study, tmp_path, ca
     assert capsys.readouterr().out.startswith("# One run\n")
 
 
+def test_with_images_the_command_loads_the_dataset_again_and_shows_mistakes(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    data = tz.load_dataset("digits").subset(train=60, validation=30, test=60)
+    options = {"weights": None, "recipe": "linear_probe", "lint": False, "verbose": False}
+    tz.fit_and_evaluate("mobilenet_025", data, out="run", save_model=False, **options)
+    for arguments, shown in (([], False), (["--images"], True)):
+        assert cli.run(["report", "run", *arguments]) == 0
+        assert ('<h2 id="mistakes">' in Path("report.html").read_text("utf-8")) == shown
+
+
 # --- in a browser
 
 

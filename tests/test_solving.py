@@ -531,8 +531,16 @@ def head_and_features(request):
         return make(), *draw(64)
 
 
-def test_entering_and_leaving_leave_what_a_head_computes(head_and_features):
+def shift_biases(head):
+    """Change each bias a little, as any training does."""
+    for layer in head.layers:
+        if getattr(layer, "bias", None) is not None:
+            layer.bias.assign(layer.bias + 0.01)
+
+
+def test_entering_and_leaving_leave_what_a_trained_head_computes(head_and_features):
     head, x, _ = head_and_features
+    shift_biases(head)
     standardised = StandardisedHead(head, x)
     before = answer(head, x)
     standardised.enter()
@@ -540,6 +548,26 @@ def test_entering_and_leaving_leave_what_a_head_computes(head_and_features):
     assert abs(answer(head, x) - before).max() > 1e-2
     standardised.leave()
     assert np.allclose(answer(head, x), before, atol=1e-4)
+
+
+def test_a_head_that_nothing_has_trained_begins_with_the_weights_that_it_was_given():
+    with seeded(0):
+        x, _ = blobs(64)
+        head = two_layers()
+    first = next(each for each in head.layers if isinstance(each, layers.Dense))
+    kernel, bias = first.get_weights()
+    assert not bias.any()
+    standardised = StandardisedHead(head, x)
+    standardised.enter()
+    assert np.array_equal(first.get_weights()[0], kernel)
+    assert not first.get_weights()[1].any()
+    seen = answer(standardised.head_model, x)
+    standardised.leave()
+    # what it has become on standardised features it is on features as they are
+    assert np.allclose(answer(head, x), seen, atol=1e-4)
+    standardised = StandardisedHead(head, x)
+    standardised.enter()
+    assert np.allclose(answer(standardised.head_model, x), seen, atol=1e-4)
 
 
 def in_full_batches(model, x, y, steps=20):
@@ -624,6 +652,7 @@ def test_a_constant_channel_does_no_harm_to_a_head_in_training():
     x, _ = blobs(64)
     x[:, 2] = 7
     head = two_layers()
+    shift_biases(head)
     before = answer(head, x)
     standardised = StandardisedHead(head, x)
     standardised.enter()

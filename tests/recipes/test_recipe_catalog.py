@@ -291,6 +291,17 @@ def test_few_images_get_more_epochs_and_no_more_than_twice_as_many(images, epoch
     assert recipe.phases[-1].least_steps is None
 
 
+@pytest.mark.parametrize(
+    ("images", "decay"), [(10, 30.0), (500, 30.0), (2000, 15.0), (10_000, 3.0), (45_000, 3.0)]
+)
+def test_a_head_on_few_images_gets_more_weight_decay_and_no_more_than_ten_times(images, decay):
+    recipe = tz.recipe_info("head").for_images(images)
+    assert recipe.phases[-1].weight_decay == pytest.approx(decay)
+    assert recipe.phases[-1].decay_steps is None
+    asked = tz.recipe_info("head").with_options(weight_decay=0.5).for_images(images)
+    assert asked.phases[-1].weight_decay == 0.5
+
+
 def test_epochs_that_are_asked_for_are_those_that_run(run):
     assert run("default", epochs=2).history["phase"] == ["probe", "fine_tune", "fine_tune"]
 
@@ -373,6 +384,8 @@ def test_an_option_reaches_the_main_phase_and_only_that(name, pretrained, linear
     gone = {"plateau": None} if option == "schedule" else {}
     # and a number of epochs that of a number of steps
     gone |= {"least_steps": None} if option == "epochs" else {}
+    # a weight decay that is asked for is the one that is taken
+    gone |= {"decay_steps": None} if option == "weight_decay" else {}
     assert changed == dataclasses.replace(plain, **{option: value}, **gone)
 
 

@@ -73,6 +73,13 @@ def report(
     title: Annotated[
         str | None, typer.Option("--title", help="What stands above.", show_default="the models' names")
     ] = None,
+    images: Annotated[
+        bool,
+        typer.Option(
+            "--images",
+            help="Load the dataset again, as the runs' record says, and show images that were mistaken.",
+        ),
+    ] = False,
     rope: RopeOption = 0.005,
 ) -> None:
     """Write a study as one file: verdicts, tables, pictures, and how to repeat each run."""
@@ -83,12 +90,17 @@ def report(
         study = tz.Study(results=(tz.Result.load(folder),), rope=rope)
     else:
         study = tz.Study.load(folder, rope=rope)
+    data = None
+    if images and study.results:
+        from transferzoo.exporting.writing import same_data
+
+        data = same_data(study.results[0])
     if out is not None and str(out) == "-":
         with tempfile.TemporaryDirectory() as beside:
-            path = study.report(Path(beside) / "report", format=kind.value, title=title)
+            path = study.report(Path(beside) / "report", data=data, format=kind.value, title=title)
             print(path.read_text(encoding="utf-8"), end="")
         return
-    path = study.report(out or Path(f"report.{kind.value}"), format=kind.value, title=title)
+    path = study.report(out or Path(f"report.{kind.value}"), data=data, format=kind.value, title=title)
     print(f"The report is in {path}")
 
 

@@ -28,11 +28,12 @@ _HEAD = Phase(
     optimizer="adamw",
     learning_rate=3e-3,
     weight_decay=3.0,
+    decay_steps=1_200,
     schedule="cosine",
     batch_size=256,
     label_smoothing=0.1,
 )
-_HEAD_FIRST = replace(_HEAD, when="pretrained", heads="other", epochs=10)
+_HEAD_FIRST = replace(_HEAD, when="pretrained", heads="other", epochs=10, decay_steps=None)
 _FINE_TUNE = Phase(
     name="fine_tune",
     when="pretrained",

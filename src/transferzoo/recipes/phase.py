@@ -12,6 +12,8 @@ from transferzoo.models.freezing import check_policy_form
 
 STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
 
+# a phase of few steps gets so many times its weight decay at most
+MOST_DECAY = 10.0
 
 FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy")
 
@@ -100,6 +102,10 @@ class Phase:
     least_steps : int, optional
         Where `epochs` have fewer steps than this, epochs are added, up to twice their number: a few hundred
         images make few steps per epoch.
+    decay_steps : int, optional
+        `weight_decay` is meant for so many steps. A phase with fewer takes proportionally more, up to ten
+        times, so that few images shrink a weight as much as many do over the whole phase; after the
+        normalised weight decay of Loshchilov and Hutter 2019, arXiv:1711.05101, appendix B.1.
     c_values : tuple of float
         Inverse strengths C of the penalty (scikit-learn's term) that ``"lbfgs"`` tries; validation
         accuracy chooses.
@@ -127,6 +133,7 @@ class Phase:
     max_images: int | None = None
     steps_per_epoch: int | None = None
     least_steps: int | None = None
+    decay_steps: int | None = None
     c_values: tuple[float, ...] = STRENGTHS
 
     def __post_init__(self) -> None:
@@ -141,6 +148,8 @@ class Phase:
             check_count("steps_per_epoch", self.steps_per_epoch, 1)
         if self.least_steps is not None:
             check_count("least_steps", self.least_steps, 1)
+        if self.decay_steps is not None:
+            check_count("decay_steps", self.decay_steps, 1)
         if self.trainable != "as_built":
             check_policy_form(self.trainable)
         if not isinstance(self.augmentation, Augmentation | None):
@@ -186,13 +195,15 @@ class Phase:
             _check_number("c_values", c, "numbers above 0", lambda v: v > 0)
 
     def for_images(self, images: int) -> Phase:
-        """Return the phase with the epochs that so many training images need."""
-        if self.least_steps is None:
-            return self
+        """Return the phase with the epochs and the weight decay that so many training images need."""
         steps = -(-min(images, self.max_images or images) // self.batch_size)
-        needed = -(-self.least_steps // min(steps, self.steps_per_epoch or steps))
-        epochs = max(self.epochs, min(needed, 2 * self.epochs))
-        return replace(self, epochs=epochs, least_steps=None)
+        steps = min(steps, self.steps_per_epoch or steps)
+        epochs, decay = self.epochs, self.weight_decay
+        if self.least_steps is not None:
+            epochs = max(epochs, min(-(-self.least_steps // steps), 2 * epochs))
+        if self.decay_steps is not None:
+            decay *= min(MOST_DECAY, max(1.0, self.decay_steps / (epochs * steps)))
+        return replace(self, epochs=epochs, weight_decay=decay, least_steps=None, decay_steps=None)
 
     def applies(self, *, pretrained: bool, linear_head: bool) -> bool:
         """Tell whether the phase is for such a model."""

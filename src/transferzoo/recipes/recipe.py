@@ -217,7 +217,7 @@ class Recipe:
         return replace(self, phases=tuple(replace(phase, when="always", heads="any") for phase in phases))
 
     def for_images(self, images: int) -> Recipe:
-        """Return the recipe with the epochs that so many training images need; see `Phase.least_steps`."""
+        """Return the recipe with what so many images need; see `Phase.least_steps` and `decay_steps`."""
         return replace(self, phases=tuple(phase.for_images(images) for phase in self.phases))
 
     def with_options(self, backbone: str | None = None, **options: Any) -> Recipe:
@@ -274,7 +274,9 @@ class Recipe:
         if "epochs" in main:
             check_count("epochs", main["epochs"], 1)
             main["least_steps"] = None
-        elif backbone in self.epochs:
+        if "weight_decay" in main:
+            main["decay_steps"] = None
+        if "epochs" not in main and backbone in self.epochs:
             main["epochs"] = self.epochs[str(backbone)]
         added = {name: options[name] for name in AUGMENTATION_OPTIONS if name in options}
         every = {"batch_size": options["batch_size"]} if "batch_size" in options else {}

@@ -204,7 +204,9 @@ class StandardisedHead:
 
     Raw features differ in scale from channel to channel, which slows every gradient method down. The
     head's first Dense layer is rescaled on entering and on leaving, so that what the head computes is
-    never changed by it.
+    never changed by it. A layer that nothing has trained, as its bias of zeros says, is not rescaled on
+    entering: its random kernel was drawn for features of deviation 1, and rescaled by deviations of 10 it
+    takes longer to unlearn than a few hundred images last.
 
     Parameters
     ----------
@@ -248,6 +250,8 @@ class StandardisedHead:
             # features reach the outputs by another way too
             self._dense.set_weights(weights)
             self._dense, self.head_model = None, self._head
+        elif bias and not bias[0].any():
+            self._dense.set_weights(weights)
 
     def leave(self) -> None:
         """Rescale the Dense layer to features as they are."""
