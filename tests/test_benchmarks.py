@@ -39,6 +39,10 @@ CALLS = {
     "damages.py": (("--damages", "12"), 4),
     "exports.py": ((*SMALL, *FEW, "--formats", "litert"), 4),
     "features.py": ((*SMALL, *FEW, "--runs", "2", "--image-size", "32"), 2),
+    "frontier.py": (
+        (*DIGITS, "--backbones", "resnet20", "mobilenet_025", "--train", "60", "--seeds", "1"),
+        2,
+    ),
     "half_weights.py": ((SHIPPED_FOLDER / "resnet20-cifar10.weights.h5", "half.weights.h5"), 1),
     "head_decay.py": (
         (*DIGITS, "--backbones", "mobilenet_025", "--sizes", "40", "--seeds", "1", "--decays", "3"),

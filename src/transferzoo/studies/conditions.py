@@ -58,6 +58,10 @@ def unlike_conditions(models: Mapping[str, Sequence[Mapping[str, Any]]]) -> list
     --------
     >>> unlike_conditions({"a": [{"model": {"head": "linear"}}], "b": [{"model": {"head": "mlp"}}]})
     ['head (a linear, b mlp)']
+    >>> unlike_conditions(
+    ...     {"a": [{"model": {"image_size": [96, 96]}}], "b": [{"model": {"image_size": [32, 32]}}]}
+    ... )
+    ['image size (a 96×96, b 32×32)']
     """
     if len(models) < 2:
         return []
@@ -66,7 +70,7 @@ def unlike_conditions(models: Mapping[str, Sequence[Mapping[str, Any]]]) -> list
     for path in dict.fromkeys(path for table in tables.values() for path in table):
         values = {name: table.get(path) for name, table in tables.items()}
         if len({json.dumps(value) for value in values.values()}) > 1:
-            words = ", ".join(f"{name} {_said(value)}" for name, value in values.items())
+            words = ", ".join(f"{name} {_said(value, path)}" for name, value in values.items())
             lines.append(f"{WORDS.get(path, path)} ({words})")
     return lines
 
@@ -100,8 +104,9 @@ def _flat(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, An
             yield where, value
 
 
-def _said(value: Any) -> str:
+def _said(value: Any, path: str = "") -> str:
     if value is None:
         return "none"
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    between = "×" if path.endswith(("image_size", "input_shape")) else ", "
+    text = between.join(map(str, value)) if isinstance(value, list) else str(value)
     return text if len(text) <= LIMIT else f"{text[: LIMIT - 1]}…"
