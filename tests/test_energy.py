@@ -43,6 +43,14 @@ def test_a_counter_that_starts_again_from_zero_goes_on(packages):
     assert used.joules == pytest.approx(3.0)
 
 
+def test_a_counter_that_starts_again_from_an_unknown_height_ends_the_count(packages, tmp_path):
+    (tmp_path / "intel-rapl:0" / "max_energy_range_uj").unlink()
+    with Energy() as used:
+        packages("intel-rapl:1", 8_000_000)
+        (tmp_path / "intel-rapl:0" / "energy_uj").write_text("1000")
+    assert used.joules is None
+
+
 def test_a_counter_is_read_while_the_block_runs(packages, monkeypatch):
     monkeypatch.setattr(energy, "INTERVAL", 0.01)
     with Energy() as used:

@@ -561,6 +561,11 @@ def test_a_head_that_nothing_has_trained_begins_with_the_weights_that_it_was_giv
     standardised.enter()
     assert np.array_equal(first.get_weights()[0], kernel)
     assert not first.get_weights()[1].any()
+    standardised.leave()
+    assert np.array_equal(first.get_weights()[0], kernel)
+    assert not first.get_weights()[1].any()
+    standardised.enter()
+    first.bias.assign(first.bias + 0.1)
     seen = answer(standardised.head_model, x)
     standardised.leave()
     # what it has become on standardised features it is on features as they are

@@ -20,8 +20,9 @@ class Energy:
     """Counts the energy of the processor packages while a block runs, from Linux' RAPL counters.
 
     Everything that runs on these processors meanwhile is in it; graphics cards, memory modules outside of the
-    packages, disks and the power supply are not. Many systems let only the administrator read the counters,
-    and virtual machines have none: then nothing is counted, and `costs` returns nothing.
+    packages, disks and the power supply are not, nor are earlier sittings of a run that continues. Many
+    systems let only the administrator read the counters, and virtual machines have none: then nothing is
+    counted, and `costs` returns nothing.
 
     Attributes
     ----------
@@ -71,10 +72,16 @@ class Energy:
         if self.joules is None or set(now) != set(self._last):
             self.joules = None
             return
+        spent = 0
         for package, value in now.items():
-            spent = value - self._last[package]
-            # it has started again from zero
-            self.joules += (spent if spent >= 0 else spent + _range(package)) / 1e6
+            more = value - self._last[package]
+            # below zero: it has started again from zero
+            more += _range(package) if more < 0 else 0
+            if more < 0:
+                self.joules = None
+                return
+            spent += more
+        self.joules += spent / 1e6
         self._last = now
 
     def _watch(self) -> None:

@@ -22,6 +22,8 @@ from transferzoo.exporting.formats import FORMATS, ExportFormat, without_notices
 from transferzoo.ground.quiet import quiet_import
 
 NOTHING = "-"
+# pixels, where a model leaves its image size open
+OPEN = 64
 
 
 def convert(
@@ -114,7 +116,7 @@ def main(arguments: list[str]) -> None:
     ranges = None if images == NOTHING else np.load(images, allow_pickle=False)
     model = keras.models.load_model(given, compile=False, safe_mode=True)
     # Keras exports no model that was never called
-    model(np.zeros((1, *model.input_shape[1:]), np.float32))
+    model(np.zeros((1, *(side or OPEN for side in model.input_shape[1:])), np.float32))
     _write(model, FORMATS[format], Path(path), precision, ranges)
 
 

@@ -226,6 +226,7 @@ class StandardisedHead:
         self._dense = _first_dense(head)
         self._head = self.head_model = head
         self._sample = np.asarray(features[:8])
+        self._first: list[np.ndarray] = []
         if self._dense is None:
             return
         mean, deviation = _moments(features)
@@ -252,11 +253,16 @@ class StandardisedHead:
             self._dense, self.head_model = None, self._head
         elif bias and not bias[0].any():
             self._dense.set_weights(weights)
+            self._first = weights
 
     def leave(self) -> None:
         """Rescale the Dense layer to features as they are."""
         if self._dense is not None:
-            kernel, *bias = (value.astype("float64") for value in self._dense.get_weights())
+            weights = self._dense.get_weights()
+            if self._first and all(map(np.array_equal, weights, self._first)):
+                # still untrained: what it was before
+                return
+            kernel, *bias = (value.astype("float64") for value in weights)
             kernel = kernel / self._deviation[:, None]
             self._set(kernel, [each - self._mean @ kernel for each in bias])
 
