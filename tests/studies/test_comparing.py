@@ -245,10 +245,13 @@ def test_a_run_that_another_process_works_at_comes_last(compare, tiny, tmp_path,
 
 
 @pytest.mark.slow
-def test_runs_in_processes_of_their_own_are_those_of_this_one(compare, tiny, tmp_path):
+def test_runs_in_processes_of_their_own_are_those_of_this_one(compare, tiny, tmp_path, capfd):
     models = {"a": tiny, "b": {"model": tiny, "head": "mlp"}}
     here = compare(models, seeds=(0, 1), out=tmp_path / "here")
+    capfd.readouterr()
     there = compare(models, seeds=(0, 1), out=tmp_path / "there", n_jobs=2)
+    # nor do they show what TensorFlow says as it is imported
+    assert not [line for line in capfd.readouterr().err.splitlines() if "I0000" in line or "absl" in line]
     assert [(run.name, run.seed) for run in there.results] == [(run.name, run.seed) for run in here.results]
     for ours, theirs in zip(here.results, there.results, strict=True):
         assert theirs.settings == ours.settings

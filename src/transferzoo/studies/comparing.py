@@ -21,6 +21,7 @@ from transferzoo.ground.arguments import (
     check_sequence,
     whole,
 )
+from transferzoo.ground.quiet import load_keras
 from transferzoo.ground.storage.files import check_path, check_writable
 from transferzoo.judging.power import check_rope
 from transferzoo.results.result import Result
@@ -384,6 +385,7 @@ def _side_by_side(
     chains: Sequence[Sequence[RunPlan]], given: Mapping[str, Any], jobs: int, progress: Progress
 ) -> list[Result | Failure]:
     """Carry out chains of runs in processes that joblib starts."""
+    import cloudpickle
     import joblib
 
     from transferzoo.ground.progress import Progress
@@ -398,8 +400,8 @@ def _side_by_side(
     total, done = sum(map(len, chains)), len(outcomes)
     tasks = []
     for chain in waiting:
-        packed = [_portable(run) for run in chain]
-        tasks.append(joblib.delayed(_in_worker)(packed, chain[0].data, given, threads, shown, (done, total)))
+        packed = cloudpickle.dumps(([_portable(run) for run in chain], dict(given)))
+        tasks.append(joblib.delayed(_in_worker)(packed, chain[0].data, threads, shown, (done, total)))
         done += len(chain)
     with _share_of_cores(threads):
         for found in joblib.Parallel(n_jobs=workers, prefer="processes")(tasks):
@@ -416,20 +418,24 @@ def _portable(run: RunPlan) -> dict[str, Any]:
 
 
 def _in_worker(
-    packed: Sequence[Mapping[str, Any]],
+    packed: bytes,
     data: Dataset,
-    given: Mapping[str, Any],
     threads: int,
     shown: bool,
     place: tuple[int, int],
 ) -> list[Result | Failure | Path]:
     """Carry out a chain in a process of its own; what is on disk comes back as its folder."""
     with _share_of_cores(threads):
+        # first, and without TensorFlow's notices: what is packed imports it
+        load_keras()
+        import cloudpickle
+
         from transferzoo.backbones.catalog import BACKBONES
         from transferzoo.ground.progress import LineProgress, Progress
         from transferzoo.planning import RunPlan
 
-        chain = [RunPlan(**each, data=data) for each in packed]
+        runs, given = cloudpickle.loads(packed)
+        chain = [RunPlan(**each, data=data) for each in runs]
         for run in chain:
             # what the caller registered is not known here
             if run.backbone is not None and run.backbone.name not in BACKBONES:
