@@ -311,7 +311,8 @@ def diff(
     >>> import transferzoo as tz
     >>> digits = tz.load_dataset("digits").subset(train=100, validation=50, test=50)
     >>> runs = [
-    ...     tz.fit_and_evaluate("mobilenet_025", digits, weights=None, epochs=1, seed=s) for s in (0, 1)
+    ...     tz.fit_and_evaluate("mobilenet_025", digits, weights=None, recipe="linear_probe", seed=s)
+    ...     for s in (0, 1)
     ... ]
     >>> found = diff(*runs)
     >>> [setting.path for setting in found.settings]

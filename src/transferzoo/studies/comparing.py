@@ -126,7 +126,8 @@ def compare(
     --------
     >>> import transferzoo as tz
     >>> data = tz.load_dataset("digits").subset(train=100, validation=50, test=50)
-    >>> len(tz.compare(["mobilenet_025", "mobilenet_v2_035"], data, weights=None, epochs=1))
+    >>> names = ["mobilenet_025", "mobilenet_v2_035"]
+    >>> len(tz.compare(names, data, weights=None, recipe="linear_probe"))
     2
     """
     from transferzoo.data.catalog import resolve_data

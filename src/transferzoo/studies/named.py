@@ -185,8 +185,10 @@ def article(
     --------
     >>> import transferzoo as tz
     >>> data = tz.load_dataset("digits").subset(train=60, validation=30, test=40)
-    >>> audit = tz.studies.article("mobilenet_025", data, epochs=1, seeds=(0,), image_size=64, weights=None)
-    >>> [step.key for step in audit.ladders["mobilenet_025"]][:3]
+    >>> audit = tz.studies.article(  # doctest: +SKIP
+    ...     "mobilenet_025", data, epochs=1, seeds=(0,), image_size=64, weights=None
+    ... )
+    >>> [step.key for step in audit.ladders["mobilenet_025"]][:3]  # doctest: +SKIP
     ['published', 'own-optimizer', 'preprocessing']
     """
     if isinstance(models, str):

@@ -65,7 +65,7 @@ class Study:
     --------
     >>> import transferzoo as tz
     >>> data = tz.load_dataset("digits").subset(train=100, validation=50, test=50)
-    >>> study = tz.compare(["mobilenet_025"], data, weights=None, epochs=1, seeds=(0, 1))
+    >>> study = tz.compare(["mobilenet_025"], data, weights=None, recipe="linear_probe", seeds=(0, 1))
     >>> study.names
     ('mobilenet_025',)
     >>> [record["seed"] for record in study.to_records()]
