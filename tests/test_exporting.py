@@ -22,6 +22,7 @@ from transferzoo.exporting.exported import ExportedModel
 from transferzoo.exporting.formats import FORMATS, format_of
 from transferzoo.results.folder import sealed
 from transferzoo.results.predictor import Predictor
+from transferzoo.results.run_data import same_data
 
 PLACES = {"saved_model": "digits", "onnx": "digits.onnx", "litert": "digits.tflite", "openvino": "digits.xml"}
 
@@ -190,7 +191,7 @@ def test_images_of_another_split_are_not_taken_for_the_runs(trained, tmp_path, c
     record = json.loads((copy / "run.json").read_text())
     record["settings"]["data"]["test_sha256"] = "0" * 64
     (copy / "run.json").write_text(json.dumps(sealed(record)))
-    assert writing.same_data(tz.Result.load(copy)) is None
+    assert same_data(tz.Result.load(copy)) is None
     assert "are others now" in caplog.text
 
 

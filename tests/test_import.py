@@ -97,6 +97,7 @@ MAKING = [
     "training.training_model",
     "training.returning",
     "training.loop",
+    "costs.watching",
     "costs.energy",
     "costs.macs",
     "costs.measure",
@@ -154,6 +155,7 @@ JUDGING = [
     "results.comparison_files",
     "results.verification",
     "results.pairing",
+    "results.run_data",
     "results.differences",
 ]
 MEETING = [

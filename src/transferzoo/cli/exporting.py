@@ -69,7 +69,7 @@ def export(
     load_keras()
 
     import transferzoo as tz
-    from transferzoo.exporting.writing import same_data
+    from transferzoo.results.run_data import same_data
 
     result = tz.Result.load(run)
     data = same_data(result)

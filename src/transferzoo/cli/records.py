@@ -92,7 +92,7 @@ def report(
         study = tz.Study.load(folder, rope=rope)
     data = None
     if images and study.results:
-        from transferzoo.exporting.writing import same_data
+        from transferzoo.results.run_data import same_data
 
         data = same_data(study.results[0])
     if out is not None and str(out) == "-":

@@ -22,6 +22,10 @@ from transferzoo.cli.options import (
 from transferzoo.errors import InvalidInputError, invalid
 from transferzoo.ground.storage.files import written_beside
 
+BackbonesArgument = Annotated[
+    list[str],
+    typer.Argument(help="Backbones; see: transferzoo list.", autocompletion=backbones_beginning_with),
+]
 SeedsOption = Annotated[
     str | None,
     typer.Option(
@@ -71,10 +75,7 @@ def fit(
 )
 @sharing(saves_models=True)
 def compare(
-    names: Annotated[
-        list[str],
-        typer.Argument(help="Backbones; see: transferzoo list.", autocompletion=backbones_beginning_with),
-    ],
+    names: BackbonesArgument,
     seeds: SeedsOption = None,
     jobs: Annotated[
         int,
@@ -106,10 +107,7 @@ def compare(
 )
 @sharing(saves_models=True)
 def sweep(
-    names: Annotated[
-        list[str],
-        typer.Argument(help="Backbones; see: transferzoo list.", autocompletion=backbones_beginning_with),
-    ],
+    names: BackbonesArgument,
     train_sizes: Annotated[
         str | None,
         typer.Option(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import threading
 from pathlib import Path
-from types import TracebackType
+
+from transferzoo.costs.watching import Watch
 
 logger = logging.getLogger("transferzoo")
 
@@ -16,7 +16,7 @@ PACKAGES = "intel-rapl:*"
 INTERVAL = 20.0
 
 
-class Energy:
+class Energy(Watch):
     """Counts the energy of the processor packages while a block runs, from Linux' RAPL counters.
 
     Everything that runs on these processors meanwhile is in it; graphics cards, memory modules outside of the
@@ -38,30 +38,14 @@ class Energy:
     """
 
     def __init__(self) -> None:
+        super().__init__("transferzoo-energy", INTERVAL)
         self.joules: float | None = None
         self._last: dict[Path, int] = {}
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
 
-    def __enter__(self) -> Energy:
+    def _begin(self) -> bool:
         self._last = _counters()
         self.joules = 0.0 if self._last else None
-        if self._last:
-            self._stop.clear()
-            self._thread = threading.Thread(target=self._watch, name="transferzoo-energy", daemon=True)
-            self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-            self._look()
+        return bool(self._last)
 
     def costs(self) -> dict[str, float]:
         """Return ``train_joules``, or nothing where the system does not say."""
@@ -83,10 +67,6 @@ class Energy:
             spent += more
         self.joules += spent / 1e6
         self._last = now
-
-    def _watch(self) -> None:
-        while not self._stop.wait(INTERVAL):
-            self._look()
 
 
 def _counters() -> dict[Path, int]:

@@ -6,11 +6,9 @@ import gc
 import logging
 import math
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import keras
@@ -18,6 +16,7 @@ import numpy as np
 import psutil
 
 from transferzoo.costs.macs import count_macs
+from transferzoo.costs.watching import Watch
 from transferzoo.errors import InvalidInputError, invalid
 from transferzoo.ground.arguments import check_count
 from transferzoo.models.prediction import as_input
@@ -156,7 +155,7 @@ def measure_file_size(model: keras.Model) -> int:
         return path.stat().st_size
 
 
-class PeakMemory:
+class PeakMemory(Watch):
     """Watches the memory that this process holds while a block runs.
 
     It is the resident memory of the whole process: Python, the backend, the images, and whatever was
@@ -179,31 +178,16 @@ class PeakMemory:
     """
 
     def __init__(self) -> None:
+        super().__init__("transferzoo-memory", MEMORY_INTERVAL)
         self.start = 0
         self.peak = 0
         self._process = psutil.Process()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
 
-    def __enter__(self) -> PeakMemory:
+    def _begin(self) -> bool:
         # Keras models hold references in circles: without this an earlier one is freed at some later time
         gc.collect()
         self.start = self.peak = self._resident()
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._watch, name="transferzoo-memory", daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-        self._look()
+        return True
 
     def costs(self) -> dict[str, int]:
         """Return ``peak_memory_bytes``, and ``peak_memory_growth_bytes``, what came on top of the start."""
@@ -214,10 +198,6 @@ class PeakMemory:
 
     def _look(self) -> None:
         self.peak = max(self.peak, self._resident())
-
-    def _watch(self) -> None:
-        while not self._stop.wait(MEMORY_INTERVAL):
-            self._look()
 
 
 def _some(images: np.ndarray) -> np.ndarray:

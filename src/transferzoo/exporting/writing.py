@@ -12,19 +12,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from transferzoo.errors import ExportError, OutputExistsError, TransferZooError, invalid
+from transferzoo.errors import ExportError, OutputExistsError, invalid
 from transferzoo.exporting.conversion import convert
 from transferzoo.exporting.exported import as_probabilities, digests, write_record
 from transferzoo.exporting.formats import FORMATS, ExportFormat
 from transferzoo.ground.arguments import check_choice
 from transferzoo.ground.quiet import load_keras
 from transferzoo.ground.storage.files import check_path, check_writable
-from transferzoo.results.pairing import data_settings, part_of
 from transferzoo.results.predictor import Predictor
 
 if TYPE_CHECKING:
     from transferzoo.data.dataset import Dataset
-    from transferzoo.results.result import Result
 
 logger = logging.getLogger("transferzoo")
 
@@ -148,23 +146,6 @@ def export_model(
         else:
             part.replace(target)
     return made
-
-
-def same_data(result: Result) -> Dataset | None:
-    """Load a run's dataset again; None where that is not possible, or where it is another one now."""
-    from transferzoo.data.catalog import repeat_calls
-
-    calls = part_of(result.provenance, "call", "data")
-    try:
-        data = repeat_calls(calls if isinstance(calls, list) else ())
-    except TransferZooError as error:
-        logger.warning("the dataset of run '%s' could not be loaded again: %s", result.name, error)
-        return None
-    known = data_settings(result).get("test_sha256")
-    if known is not None and known != data.test_hash:
-        logger.warning("the test images of run '%s' are others now; they are not used", result.name)
-        return None
-    return data
 
 
 def _new_path(given: str | Path, form: ExportFormat) -> Path:

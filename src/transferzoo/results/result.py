@@ -279,7 +279,7 @@ class Result:
         As :meth:`Predictor.export`; here `data` is loaded again where the run's record says how, and where
         it is the same still.
         """
-        from transferzoo.exporting.writing import same_data
+        from transferzoo.results.run_data import same_data
 
         data = same_data(self) if data is None else data
         return self.predictor.export(format, path, precision=precision, data=data)
