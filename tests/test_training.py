@@ -41,6 +41,18 @@ def fit(model, data, *phases, seed=0, **fields):
         return train(model, data, recipe(*phases, **fields), seed=seed).history
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow traces train_step")
+@pytest.mark.parametrize("phase", [TUNE, SCRATCH], ids=lambda phase: phase.name)
+def test_a_step_is_traced_once(tiny, tiny_digits, monkeypatch, phase):
+    trainer = next(kind for kind in keras.Model.__mro__ if "train_step" in vars(kind))
+    step, traced = trainer.train_step, []
+    monkeypatch.setattr(
+        trainer, "train_step", lambda network, *given: traced.append(network) or step(network, *given)
+    )
+    fit(built(tiny), tiny_digits, dataclasses.replace(phase, when="always", epochs=2))
+    assert len(traced) == 1
+
+
 def weights_of(model):
     """Values of a model's weights by path."""
     return {

@@ -16,10 +16,16 @@ from transferzoo.ground.quiet import load_keras
 if TYPE_CHECKING:
     from transferzoo.studies.sweeping import Sweep
 
-SIZES = (50, 100, 200)
+SIZES = (20, 50, 100)
 NETWORK = "resnet20"
 # the training is the same, and only the weights that it begins with differ
-TRAINING: dict[str, Any] = {"model": NETWORK, "recipe": "from_scratch", "epochs": 20, "batch_size": 32}
+TRAINING: dict[str, Any] = {
+    "model": NETWORK,
+    "recipe": "from_scratch",
+    "epochs": 20,
+    "batch_size": 32,
+    "learning_rate": 0.03,
+}
 BEGINNINGS = {"pretrained": "cifar10", "from-scratch": None}
 
 
@@ -41,7 +47,7 @@ def demo(
     if not quiet:
         print(data, "\n")
         print(
-            f"{NETWORK} from CIFAR-10's weights and from random ones, two seeds, on {SIZES} images …",
+            f"{NETWORK} from CIFAR-10's weights and from random ones, three seeds, on {SIZES} images …",
             flush=True,
         )
     warnings = logging.getLogger("transferzoo")
@@ -54,7 +60,8 @@ def demo(
                 data,
                 train=SIZES,
                 seed=seed,
-                seeds=(seed, seed + 1),
+                seeds=(seed, seed + 1, seed + 2),
+                n_jobs=2,
                 out=out,
                 lint=False,  # the pages say what is doubtful in it
                 verbose=not quiet and "auto",

@@ -398,11 +398,13 @@ def _side_by_side(
     threads = max(1, (os.cpu_count() or 1) // workers)
     # where nothing is shown here, nothing is shown there
     shown = type(progress) is not Progress
+    told = logging.getLogger("transferzoo").level
     total, done = sum(map(len, chains)), len(outcomes)
     tasks = []
     for chain in waiting:
         packed = cloudpickle.dumps(([_portable(run) for run in chain], dict(given)))
-        tasks.append(joblib.delayed(_in_worker)(packed, chain[0].data, threads, shown, (done, total)))
+        place = (done, total)
+        tasks.append(joblib.delayed(_in_worker)(packed, chain[0].data, threads, shown, place, told))
         done += len(chain)
     with _share_of_cores(threads):
         for found in joblib.Parallel(n_jobs=workers, prefer="processes")(tasks):
@@ -424,8 +426,10 @@ def _in_worker(
     threads: int,
     shown: bool,
     place: tuple[int, int],
+    told: int,
 ) -> list[Result | Failure | Path]:
     """Carry out a chain in a process of its own; what is on disk comes back as its folder."""
+    logging.getLogger("transferzoo").setLevel(told)
     with _share_of_cores(threads):
         # first, and without TensorFlow's notices: what is packed imports it
         load_keras()

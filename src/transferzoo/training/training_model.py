@@ -93,9 +93,12 @@ def compile_for(step: PhasePlan, network: keras.Model, model: keras.Model, image
         loss=keras.losses.CategoricalCrossentropy(
             from_logits=not gives_probabilities(model, images), label_smoothing=phase.label_smoothing
         ),
-        metrics=["accuracy"],
+        metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
         jit_compile=compiles_with_xla(),
     )
+    # TensorFlow traces the first step twice if that step makes variables: an optimizer's, or those of a
+    # metric that is given by its name
+    network.optimizer.build(network.trainable_variables)
 
 
 def training_twin(step: PhasePlan, model: keras.Model) -> keras.Model:
