@@ -74,7 +74,7 @@ BAD = {
 
 KINDS = {
     "path": "path out root folder save_backbone",
-    "count": "num_classes seed epochs batch_size steps rows columns max_images train_size top_k bins "
+    "count": "num_classes stages seed epochs batch_size steps rows columns max_images train_size top_k bins "
     "resamples patience limit max_bytes units n_jobs native_size minimum_size default_size rand_augment "
     "steps_per_epoch samples",
     "number": "minutes lowest highest learning_rate momentum weight_decay temperature power magnitude mixup "
@@ -424,7 +424,10 @@ TEXTS = {
 # command -> what it is right with, and the kind of each option that takes a value
 COMMANDS = {
     "fit mobilenet_025 -d digits --weights none --epochs 1": {
-        **{f"--{name}": "count" for name in ("seed", "epochs", "batch-size", "patience", "image-size")},
+        **{
+            f"--{name}": "count"
+            for name in ("seed", "epochs", "batch-size", "patience", "image-size", "stages")
+        },
         **{f"--{name}": "number" for name in ("learning-rate", "minutes", "weight-decay", "label-smoothing")},
         **{
             f"--{name}": "choice"

@@ -59,6 +59,10 @@ CALLS = {
     "same_work.py": ((*DIGITS, "--backbone", "mobilenet", "--images", "150", "--repeats", "1"), 3),
     "sizes.py": ((*SMALL, "--sizes", "20", "--seeds", "1", "--test", "50"), 1),
     "standardising.py": ((*SMALL, *FEW, "--sizes", "20", "40", "--seeds", "1"), 2),
+    "stages.py": (
+        (*DIGITS, "--backbones", "mobilenet_025", "--sizes", "40", "--stages", "2", "--seeds", "2"),
+        2,
+    ),
     "stems.py": ((*SMALL, "--train", "100", "--test", "50", "--sizes", "32"), 2),
     "structure.py": ((), len(structure_packages())),
     "time_to_accuracy.py": (

@@ -359,6 +359,7 @@ GIVEN = {
     "image_size": 48,
     "stem": "stride1",
     "output_stride": 16,
+    "stages": 2,
     "trainable": "top:50%",
     "epochs": 2,
     "batch_size": 8,

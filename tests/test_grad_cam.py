@@ -98,6 +98,21 @@ def test_classes_may_be_asked_for_one_by_one(trained):
     assert np.allclose(mixed[[1, 2]], both[1][[1, 2]], atol=1e-5)
 
 
+def test_with_several_stages_the_last_map_is_asked():
+    models = [
+        tz.build("mobilenet_025", 3, weights=None, image_size=96, stages=stages, seed=0) for stages in (1, 3)
+    ]
+    kernel, bias = models[0].get_layer("head").get_weights()
+    # a head that does not look at the earlier stages: the same function, and the same map
+    before = models[1].get_layer("head").get_weights()[0].shape[0] - len(kernel)
+    models[1].get_layer("head").set_weights([np.pad(kernel, ((before, 0), (0, 0))), bias])
+    models[1].get_layer("backbone").set_weights(models[0].get_layer("backbone").get_weights())
+    x = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3)).astype("uint8")
+    one, three = (tz.grad_cam(model, x, 1) for model in models)
+    assert np.ptp(one) > 0
+    assert np.allclose(one, three, atol=1e-4)
+
+
 @pytest.mark.parametrize("name", each_backbone())
 def test_every_backbone_has_a_map(name):
     record = tz.backbone_info(name)

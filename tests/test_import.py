@@ -43,6 +43,7 @@ MAKING = [
     "backbones.weight_bundles",
     "backbones.weights",
     "backbones.strides",
+    "backbones.stages",
     "backbones.weight_formats",
     "backbones.alexnet",
     "backbones.efficientnet",

@@ -201,7 +201,9 @@ def test_an_option_of_the_call_goes_before_the_recipes(run):
 
 
 def test_every_option_of_build_can_be_passed():
-    expected = "weights head image_size trainable classifier_activation preprocessing stem output_stride"
+    expected = (
+        "weights head image_size trainable classifier_activation preprocessing stem output_stride stages"
+    )
     assert list(BUILD_OPTIONS) == expected.split()
 
 

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from transferzoo.data.checking import check_pixels, image_array
 from transferzoo.errors import InvalidInputError, invalid
 from transferzoo.ground.arguments import check_count, whole
-from transferzoo.models.construct import connect, head_of
+from transferzoo.models.construct import connect_map, head_of
 from transferzoo.models.prediction import PREDICTION_BATCH
 
 
@@ -28,7 +28,8 @@ def grad_cam(
 
     The channels of the map are summed, each weighted by the mean gradient of the class's logit over its
     cells; what speaks against the class counts 0. Tokens of a vision transformer are laid out as the grid
-    that they come from, without the token that stands for the class.
+    that they come from, without the token that stands for the class. Of features of several stages the last
+    one's map is taken, and what the others say is left as it is.
 
     Parameters
     ----------
@@ -75,14 +76,14 @@ def grad_cam(
     asked = _classes(classes, len(pixels), int(model.output_shape[-1]))
 
     inputs = keras.Input(model.input_shape[1:])
-    extractor = keras.Model(inputs, connect(model, inputs)[0])
-    grid = _grid(tuple(extractor.output_shape[1:]))
+    extractor = keras.Model(inputs, list(connect_map(model, inputs)))
+    grid = _grid(tuple(extractor.outputs[0].shape[1:]))
     logits = _logits_of(head_of(model))
     maps = []
     for start in range(0, len(pixels), batch_size):
         part = slice(start, start + batch_size)
-        features = extractor(pixels[part].astype("float32"), training=False)
-        maps.append(_maps(features, logits, None if asked is None else asked[part], grid))
+        last, features = extractor(pixels[part].astype("float32"), training=False)
+        maps.append(_maps(last, features, logits, None if asked is None else asked[part], grid))
     found = np.concatenate(maps)[..., np.newaxis]
     enlarged = keras.ops.image.resize(found, pixels.shape[1:3], interpolation="bilinear")
     return np.asarray(keras.ops.convert_to_numpy(enlarged))[..., 0]
@@ -124,7 +125,11 @@ def _logits_of(head: Any) -> keras.Model:
 
 
 def _maps(
-    features: Any, logits: keras.Model, classes: NDArray[np.int64] | None, grid: tuple[int, int, int]
+    last: Any,
+    features: Any,
+    logits: keras.Model,
+    classes: NDArray[np.int64] | None,
+    grid: tuple[int, int, int],
 ) -> NDArray[np.float32]:
     if classes is None:
         classes = keras.ops.convert_to_numpy(logits(features, training=False)).argmax(axis=1)
@@ -132,10 +137,14 @@ def _maps(
     weights = keras.ops.convert_to_tensor(chosen)
 
     def score(values: Any) -> Any:
+        if len(features.shape) < len(values.shape):
+            # features of several stages, those of this map last
+            means = keras.ops.mean(values, axis=(1, 2))
+            values = keras.ops.concatenate([features[:, : -values.shape[-1]], means], axis=-1)
         return keras.ops.sum(logits(values, training=False) * weights)
 
-    slopes = keras.ops.convert_to_numpy(gradient(score, features)).astype("float32")
-    values = keras.ops.convert_to_numpy(features).astype("float32")
+    slopes = keras.ops.convert_to_numpy(gradient(score, last)).astype("float32")
+    values = keras.ops.convert_to_numpy(last).astype("float32")
     rows, columns, before = grid
     shape = (len(values), -1, values.shape[-1])
     values, slopes = values.reshape(shape)[:, before:], slopes.reshape(shape)[:, before:]

@@ -100,8 +100,8 @@ def fit_and_evaluate(
         start and one an epoch. False: show nothing.
     **options
         Where a backbone's name is given, what `build` takes: `weights`, `head`, `image_size`, `stem`,
-        `output_stride`, `trainable`, `preprocessing`, `classifier_activation`. And what the recipe takes
-        (see `Recipe.with_options`): of the last phase `epochs`, `steps_per_epoch`, `learning_rate`,
+        `output_stride`, `stages`, `trainable`, `preprocessing`, `classifier_activation`. And what the recipe
+        takes (see `Recipe.with_options`): of the last phase `epochs`, `steps_per_epoch`, `learning_rate`,
         `warmup`, `schedule`, `weight_decay`, `layer_decay`, `label_smoothing`, `batch_norm`,
         `augmentation`, `mixup`, `rand_augment`, `keep`, `patience`; of all phases `batch_size`,
         `class_weight`, `sampling`; and `faithful`.

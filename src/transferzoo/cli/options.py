@@ -189,6 +189,9 @@ _PASSED_ON: dict[str, tuple[Any, Any]] = {
     "output_stride": _passed_on(
         int, "output-stride", MODEL, "Maximum output stride, in input pixels.", None, "the backbone's"
     ),
+    "stages": _passed_on(
+        int, "stages", MODEL, "Of how many of the backbone's last stages the head gets features.", None, "1"
+    ),
     "trainable": _passed_on(
         str,
         "trainable",

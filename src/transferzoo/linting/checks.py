@@ -244,7 +244,7 @@ def _differing_settings(runs: Sequence[Run]) -> dict[str, dict[Any, list[str]]]:
 
 def _settings(run: Run) -> dict[str, str]:
     described = run.settings["model"]
-    built = ("trainable", "preprocessing", "stem", "output_stride", "classifier_activation")
+    built = ("trainable", "preprocessing", "stem", "output_stride", "stages", "classifier_activation")
     settings = {name: str(described[name]) for name in built if name in described}
     recipe = run.recipe.to_dict()
     settings |= {name: str(recipe[name]) for name in ("name", "keep", "patience", "faults")}

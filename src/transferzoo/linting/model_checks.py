@@ -75,7 +75,7 @@ def model_facts(run: Any) -> ModelFacts:
         repr(sorted(run.backbone.arguments.items())),
         run.backbone.preprocessing,
         tuple(described["image_size"]),
-        *(described[name] for name in ("weights", "head", "stem", "output_stride", "trainable")),
+        *(described[name] for name in ("weights", "head", "stem", "output_stride", "stages", "trainable")),
         described["preprocessing"],
         run.data.content_hash(),
     )

@@ -15,7 +15,7 @@ from keras import layers
 
 from transferzoo.backbones.backbone import RAW, Backbone, Preprocessing
 from transferzoo.backbones.catalog import BACKBONES
-from transferzoo.backbones.strides import apply_strides
+from transferzoo.backbones.stages import joined_map
 from transferzoo.backbones.weight_formats import load_weights
 from transferzoo.backbones.weights import available_weights
 from transferzoo.errors import InvalidInputError
@@ -30,10 +30,9 @@ from transferzoo.models.plan import (
     BuildPlan,
     build_head,
     build_network,
-    generators_kept,
+    changed_network,
     plan_build,
     seeded,
-    strides_of,
 )
 from transferzoo.models.preprocessing import PREPROCESSING, build_preprocessing, scaling_layers
 
@@ -56,6 +55,7 @@ class ModelSettings:
     preprocessing: str
     stem: str
     output_stride: int | None
+    stages: int
     seed: int | None
 
     def to_dict(self) -> dict[str, Any]:
@@ -84,6 +84,7 @@ def build(
     preprocessing: str = "backbone",
     stem: str = "original",
     output_stride: int | None = None,
+    stages: int = 1,
     seed: int | None = None,
     progress: Progress | None = None,
 ) -> keras.Model:
@@ -126,6 +127,10 @@ def build(
         How many input pixels, along a side, make one cell of the last feature map at most: a power of two
         below the backbone's own, such as 16 or 8. The last strides become 1, and the layers behind them are
         dilated, so that each kernel sees what it saw [1]_. May be joined with `stem`, which comes first.
+    stages : int, default 1
+        How many of the network's last stages the head gets features of. With 2 or more, each stage's map is
+        averaged over its cells and the means are joined to one vector [2]_, so that a head's own pooling
+        has nothing to do. A stage is what is computed at one size of the maps; most networks have five.
     seed : int, optional
         Makes the random weights repeatable.
     progress : Progress, optional
@@ -152,6 +157,8 @@ def build(
     ----------
     .. [1] Chen, Papandreou, Schroff, Adam (2017), "Rethinking Atrous Convolution for Semantic Image
        Segmentation", arXiv:1706.05587.
+    .. [2] Evci, Dumoulin, Larochelle, Mozer (2022), "Head2Toe: Utilizing Intermediate Representations for
+       Better Transfer Learning", ICML, arXiv:2201.03529, section 3.
 
     Examples
     --------
@@ -161,6 +168,8 @@ def build(
     (2, 10)
     >>> build("mobilenet_025", 10, weights=None, stem="stride1").get_layer("backbone").output_shape
     (None, 2, 2, 256)
+    >>> build("mobilenet_025", 10, weights=None, stages=3).get_layer("backbone").output_shape
+    (None, 448)
     """
     check_progress(progress)
     backbone = BACKBONES.get(name)
@@ -173,6 +182,7 @@ def build(
         preprocessing=preprocessing,
         stem=stem,
         output_stride=output_stride,
+        stages=stages,
     )
     plan = plan_build(backbone, num_classes, options, input_shape=check_input_shape(input_shape))
     return construct(plan, seed=seed, progress=progress)
@@ -216,6 +226,7 @@ def construct(plan: BuildPlan, *, seed: int | None = None, progress: Progress | 
         preprocessing=options.preprocessing,
         stem=options.stem,
         output_stride=options.output_stride,
+        stages=options.stages,
         seed=seed,
     )
     return model
@@ -250,6 +261,22 @@ def connect(model: keras.Model, images: Any, *, inference_statistics: bool = Fal
     prepared = prepare(images) if prepare is not None else images
     features = _AsInPrediction(backbone)(prepared) if inference_statistics else backbone(prepared)
     return features, head(features)
+
+
+def connect_map(model: keras.Model, images: Any) -> tuple[Any, Any]:
+    """Run a built model on a Keras tensor of images up to its last feature map, and up to its features.
+
+    They are the same, unless the features are those of several stages.
+    """
+    network = backbone_of(model)
+    last = None if network is None else joined_map(network)
+    if network is None or last is None:
+        features = connect(model, images)[0]
+        return features, features
+    prepare = _part(model, PREPROCESSING)
+    both = keras.Model(network.inputs[0], [last, network.outputs[0]])
+    last, features = both(prepare(images) if prepare is not None else images)
+    return last, features
 
 
 class _AsInPrediction(layers.Layer):
@@ -313,10 +340,4 @@ def _build_strided(plan: BuildPlan) -> keras.Model:
     network = build_network(backbone, size, **({"load": True} if plan.preset is not None else {}))
     if plan.weights_file is not None:
         load_weights(network, plan.weights_file, backbone)
-    if options.stem == "original" and options.output_stride is None:
-        return network
-    # the copy's own random weights are not used, and must not change the head's
-    with generators_kept():
-        network = apply_strides(network, strides_of(network, backbone, options), (height, width, 3))
-    network.name = BACKBONE
-    return network
+    return changed_network(network, backbone, options, (height, width))

@@ -9,7 +9,7 @@ from typing import Any
 
 from transferzoo.backbones.backbone import Backbone, check_strides
 from transferzoo.errors import invalid, unknown_option
-from transferzoo.ground.arguments import LARGEST_SIDE, check_choice, whole
+from transferzoo.ground.arguments import LARGEST_SIDE, check_choice, check_count, whole
 from transferzoo.heads import resolve_head
 from transferzoo.models.freezing import check_policy_form
 
@@ -41,6 +41,7 @@ class BuildOptions:
     preprocessing: str = "backbone"
     stem: str = "original"
     output_stride: int | None = None
+    stages: int = 1
 
     def __post_init__(self) -> None:
         resolve_head(self.head)
@@ -57,6 +58,7 @@ class BuildOptions:
             raise invalid("weights", "'imagenet', None or a file path", self.weights)
         check_policy_form(self.trainable)
         check_strides(self.stem, self.output_stride)
+        check_count("stages", self.stages, 1)
         if isinstance(self.image_size, list):
             object.__setattr__(self, "image_size", tuple(self.image_size))
 

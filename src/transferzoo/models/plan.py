@@ -16,7 +16,8 @@ import keras
 import numpy as np
 
 from transferzoo.backbones.backbone import Backbone
-from transferzoo.backbones.strides import StridePlan, plan_strides
+from transferzoo.backbones.stages import join_stages
+from transferzoo.backbones.strides import StridePlan, apply_strides, plan_strides
 from transferzoo.backbones.weight_files import is_imported
 from transferzoo.backbones.weights import check_weights, locate_weights, weights_digest
 from transferzoo.errors import InvalidInputError, TransferZooError, invalid, printable
@@ -110,7 +111,7 @@ class BuildPlan:
             # a published file need not be here yet, and its name says which it is
             "weights_sha256": None if published and not self._own_file else self.weights_sha256,
             "head": head_name(options.head),
-            "head_sha256": _head_digest(self.make_logits, self.backbone, self.num_classes),
+            "head_sha256": _head_digest(self.make_logits, self.backbone, self.num_classes, options.stages),
             "input_shape": list(self.input_shape),
             "image_size": list(self.image_size),
             "trainable": options.trainable,
@@ -118,6 +119,7 @@ class BuildPlan:
             "preprocessing": options.preprocessing,
             "stem": options.stem,
             "output_stride": options.output_stride,
+            "stages": options.stages,
         }
 
 
@@ -173,6 +175,10 @@ def plan_build(
         if changed:
             factor = strides_of(network, backbone, options).stem_factor
             size = choose_image_size(backbone, input_shape, options.image_size, stem_factor=factor, **sizing)
+    if options.stages > 1:
+        with generators_kept():
+            network = build_network(backbone, (size[0] * factor, size[1] * factor))
+            changed_network(network, backbone, options, size)
     plan = BuildPlan(
         backbone=backbone,
         num_classes=num_classes,
@@ -188,6 +194,19 @@ def plan_build(
 def strides_of(network: keras.Model, backbone: Backbone, options: BuildOptions) -> StridePlan:
     """Return which strides of a backbone's network go."""
     return plan_strides(network, stem=options.stem, output_stride=options.output_stride, name=backbone.name)
+
+
+def changed_network(
+    network: keras.Model, backbone: Backbone, options: BuildOptions, size: tuple[int, int]
+) -> keras.Model:
+    """Return a backbone's network with the strides and the features that were asked for, and its weights."""
+    if options.stem != "original" or options.output_stride is not None:
+        # the copy's own random weights are not used, and must not change the head's
+        with generators_kept():
+            network = apply_strides(network, strides_of(network, backbone, options), (*size, 3))
+    network = join_stages(network, options.stages, backbone.name)
+    network.name = BACKBONE
+    return network
 
 
 def build_network(backbone: Backbone, size: tuple[int, int], **further: Any) -> keras.Model:
@@ -264,15 +283,15 @@ def _backbone_digest(backbone: Backbone) -> str:
     return hashlib.sha256(repr(what).encode()).hexdigest()
 
 
-def _head_digest(make_logits: Callable[..., Any], backbone: Backbone, num_classes: int) -> str:
+def _head_digest(make_logits: Callable[..., Any], backbone: Backbone, num_classes: int, stages: int) -> str:
     """Return a SHA-256 hex digest of what a head computes, whatever it is called.
 
     A head that is a function, or holds one, is built for it, on a feature map such as the backbone gives.
     """
     if isinstance(make_logits, Head) and all(type(part) in RECORDS for part in make_logits.parts):
         return hashlib.sha256(repr(make_logits).encode()).hexdigest()
-    shape = _trial_network(backbone).output_shape[1:]
     with generators_kept():
+        shape = join_stages(_trial_network(backbone), stages, backbone.name).output_shape[1:]
         return architecture_digest(build_head(make_logits, shape, num_classes, None))
 
 

@@ -21,6 +21,7 @@ WORDS = {
     "model.preprocessing": "preprocessing",
     "model.stem": "stem",
     "model.output_stride": "output stride",
+    "model.stages": "stages",
     "data.train": "training images",
     "data.validation": "validation images",
     "data.test": "test images",

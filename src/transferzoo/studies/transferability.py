@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("transferzoo")
 
-OPTIONS = ("weights", "image_size", "preprocessing", "stem", "output_stride")
+OPTIONS = ("weights", "image_size", "preprocessing", "stem", "output_stride", "stages")
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
 # a standard deviation from ten is itself uncertain by a quarter, which is enough to read a score by
@@ -97,9 +97,9 @@ def rank(
     verbose : {"auto", True, False}, default "auto"
         Show progress on standard error: bars in a terminal or a notebook, lines elsewhere.
     **options
-        `weights`, `image_size`, `preprocessing`, `stem` and `output_stride`, as `build` takes them, for all
-        backbones. As with `build`, weights of a named backbone are downloaded where they are missing, and a
-        backbone that has no published ones gets random ones, with a warning.
+        `weights`, `image_size`, `preprocessing`, `stem`, `output_stride` and `stages`, as `build` takes
+        them, for all backbones. As with `build`, weights of a named backbone are downloaded where they are
+        missing, and a backbone that has no published ones gets random ones, with a warning.
 
     Returns
     -------
