@@ -53,7 +53,7 @@ def main():
     made.add_argument("--judges", type=int, default=2_000, help="images set aside (default 2000)")
     made.add_argument("--seeds", type=int, default=3, help="(default 3)")
     made.add_argument("--dataset", default="cifar10", help="(default cifar10)")
-    made.add_argument("--weights", default="imagenet", choices=("imagenet", "none"))
+    made.add_argument("--weights", default="imagenet", choices=("imagenet", "cifar10", "none"))
     made.add_argument(
         "--file", action="append", default=[], metavar="BACKBONE=PATH", help="a backbone's weights file"
     )

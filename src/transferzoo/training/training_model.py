@@ -109,7 +109,7 @@ def training_twin(step: PhasePlan, model: keras.Model) -> keras.Model:
         images = keras.Input(model.input_shape[1:])
         return keras.Model(images, connect(model, images, inference_statistics=True)[1])
     functional = bool(getattr(model, "inputs", None)) and bool(getattr(model, "outputs", None))
-    return keras.Model(model.inputs, model.outputs) if functional else model
+    return keras.Model(model.inputs[0], model.outputs[0]) if functional else model
 
 
 def set_momentum(step: PhasePlan, model: keras.Model) -> None:
