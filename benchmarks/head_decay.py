@@ -16,7 +16,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
-from reporting import machine, parser, table, write_json
+from reporting import judged_options, parser, set_aside, table, weights_of, write_json
 
 
 def features_of(backbone, images, weights):
@@ -69,13 +69,16 @@ def train_head(kind, phase, train, validation, judges, classes, seed):
 
 def probe(train, validation, judges, classes):
     """Return the accuracy on the judges of a linear head whose penalty validation images choose."""
+    import keras
+
     import transferzoo as tz
     from transferzoo.models.plan import build_head
     from transferzoo.training.linear_head import solve_head
 
     head = build_head(tz.head_info("linear"), train[0].shape[1:], classes, "softmax")
     solve_head(head, train, validation, tz.recipe_info("linear_probe").phases[0].c_values, None)
-    found = head.predict(judges[0], batch_size=1000, verbose=0).argmax(axis=1)
+    # called, not traced, as there are many heads
+    found = keras.ops.convert_to_numpy(head(judges[0], training=False)).argmax(axis=1)
     return float((found == judges[1]).mean())
 
 
@@ -86,52 +89,33 @@ def main():
     made.add_argument("--heads", nargs="+", default=["linear", "mlp"])
     made.add_argument("--sizes", type=int, nargs="+", default=[100, 500, 2000])
     made.add_argument("--decays", type=float, nargs="+", default=[3, 30])
-    made.add_argument("--judges", type=int, default=2_000, help="images set aside (default 2000)")
-    made.add_argument("--seeds", type=int, default=2, help="(default 2)")
-    made.add_argument("--dataset", default="cifar10", help="(default cifar10)")
-    made.add_argument("--weights", default="imagenet", choices=("imagenet", "none"))
-    made.add_argument(
-        "--file", action="append", default=[], metavar="BACKBONE=PATH", help="a backbone's weights file"
-    )
-    options = made.parse_args()
+    options = judged_options(made, seeds=2)
     import keras
 
     import transferzoo as tz
 
     own = tz.recipe_info("head").phases[0]
-    data = tz.load_dataset(options.dataset, validation=0.1, seed=0)
-    most = max(options.sizes)
-    order = np.random.default_rng(0).permutation(len(data.x_train))
-    judges_at = order[: min(options.judges, len(order) // 4)]
-    pool = order[len(judges_at) :][: most * 5 // 4 + 1]
-    setting = (
-        f"{machine()}; weights {options.weights}; {options.dataset}, {len(judges_at):,} images to judge by; "
-        f"{options.seeds} seed{'s' if options.seeds > 1 else ''}"
-    )
+    images, labels_of_all, count, classes, setting = set_aside(options)
     runs = []
     for backbone in options.backbones:
         began = time.perf_counter()
-        chosen = np.concatenate([judges_at, pool])
-        weights = dict(each.split("=", 1) for each in options.file).get(backbone, options.weights)
-        weights = None if weights == "none" else weights
-        features = features_of(backbone, data.x_train[chosen], weights)
-        labels = data.y_train[chosen]
+        features = features_of(backbone, images, weights_of(options, backbone))
         print(f"{backbone}: features in {time.perf_counter() - began:.0f} s", flush=True)
-        judges = features[: len(judges_at)], labels[: len(judges_at)]
-        features, labels = features[len(judges_at) :], labels[len(judges_at) :]
+        judges = features[:count], labels_of_all[:count]
+        features, labels = features[count:], labels_of_all[count:]
         for seed in range(options.seeds):
             drawn = np.random.default_rng(seed).permutation(len(labels))
             for size in options.sizes:
                 few, held = drawn[:size], drawn[size : size + size // 4]
                 train, validation = (features[few], labels[few]), (features[held], labels[held])
                 row = {"backbone": backbone, "size": size, "seed": seed}
-                accuracy = probe(train, validation, judges, data.num_classes)
+                accuracy = probe(train, validation, judges, classes)
                 runs.append({**row, "head": "linear", "setting": "linear_probe", "accuracy": accuracy})
                 phases = {f"decay {each:g}": replace(own, weight_decay=each) for each in options.decays}
                 phases["recipe"] = own.for_images(size)
                 for head in options.heads:
                     for name, phase in phases.items():
-                        accuracy = train_head(head, phase, train, validation, judges, data.num_classes, seed)
+                        accuracy = train_head(head, phase, train, validation, judges, classes, seed)
                         runs.append({**row, "head": head, "setting": name, "accuracy": accuracy})
                 keras.backend.clear_session()
             print(f"{backbone}, seed {seed}: {time.perf_counter() - began:.0f} s", flush=True)

@@ -17,6 +17,44 @@ def parser(docstring):
     return made
 
 
+def judged_options(made, seeds):
+    """Return the options of a script that judges by training images that it sets aside."""
+    made.add_argument("--judges", type=int, default=2_000, help="images set aside (default 2000)")
+    made.add_argument("--seeds", type=int, default=seeds, help=f"(default {seeds})")
+    made.add_argument("--dataset", default="cifar10", help="(default cifar10)")
+    made.add_argument("--weights", default="imagenet", choices=("imagenet", "cifar10", "none"))
+    made.add_argument(
+        "--file", action="append", default=[], metavar="BACKBONE=PATH", help="a backbone's weights file"
+    )
+    return made.parse_args()
+
+
+def set_aside(options):
+    """Return training images and labels, how many judge (the first), classes, and the setting in words.
+
+    Behind the judges come as many as the largest of `options.sizes` needs, and a quarter for validation.
+    """
+    import numpy as np
+
+    import transferzoo as tz
+
+    data = tz.load_dataset(options.dataset, validation=0.1, seed=0)
+    order = np.random.default_rng(0).permutation(len(data.x_train))
+    judges = min(options.judges, len(order) // 4)
+    chosen = order[: judges + max(options.sizes) * 5 // 4 + 1]
+    setting = (
+        f"{machine()}; weights {options.weights}; {options.dataset}, {judges:,} images to judge by; "
+        f"{options.seeds} seed{'s' if options.seeds > 1 else ''}"
+    )
+    return data.x_train[chosen], data.y_train[chosen], judges, data.num_classes, setting
+
+
+def weights_of(options, backbone):
+    """Return the weights that a script was told to give a backbone: its file, a name, or None."""
+    weights = dict(each.split("=", 1) for each in options.file).get(backbone, options.weights)
+    return None if weights == "none" else weights
+
+
 def machine():
     """Return, in one line, what a timing depends on. Loads Keras and the backend."""
     import keras

@@ -12,7 +12,8 @@ training images.
 import time
 
 import numpy as np
-from reporting import machine, parser, table, write_json
+from head_decay import probe
+from reporting import judged_options, parser, set_aside, table, weights_of, write_json
 from sizes import interval
 
 
@@ -24,18 +25,6 @@ def stage_means(backbone, images, weights, stages):
     model = tz.build(backbone, 10, weights=weights, stages=stages, seed=0)
     channels = [tensor.shape[-1] for tensor in model.get_layer("backbone").get_layer("stages").input]
     return split_at_features(model)[0].predict(images, batch_size=128, verbose=0), channels
-
-
-def probe(train, validation, judges, classes):
-    """Return the accuracy on the judges of a linear head, solved as the recipe solves it."""
-    import transferzoo as tz
-    from transferzoo.models.plan import build_head
-    from transferzoo.training.linear_head import solve_head
-
-    head = build_head(tz.head_info("linear"), train[0].shape[1:], classes, "softmax")
-    solve_head(head, train, validation, tz.recipe_info("linear_probe").phases[0].c_values, None)
-    kernel, bias = head.get_weights()
-    return float(((judges[0] @ kernel + bias).argmax(axis=1) == judges[1]).mean())
 
 
 def with_interval(gains):
@@ -50,45 +39,24 @@ def main():
     made.add_argument("--backbones", nargs="+", default=["mobilenet", "mobilenet_v2_035", "vgg16"])
     made.add_argument("--stages", type=int, default=4, help="the last 1 to so many (default 4)")
     made.add_argument("--sizes", type=int, nargs="+", default=[100, 500, 2000, 8000])
-    made.add_argument("--judges", type=int, default=2_000, help="images set aside (default 2000)")
-    made.add_argument("--seeds", type=int, default=3, help="(default 3)")
-    made.add_argument("--dataset", default="cifar10", help="(default cifar10)")
-    made.add_argument("--weights", default="imagenet", choices=("imagenet", "cifar10", "none"))
-    made.add_argument(
-        "--file", action="append", default=[], metavar="BACKBONE=PATH", help="a backbone's weights file"
-    )
-    options = made.parse_args()
-    import transferzoo as tz
-
-    data = tz.load_dataset(options.dataset, validation=0.1, seed=0)
-    most = max(options.sizes)
-    order = np.random.default_rng(0).permutation(len(data.x_train))
-    judges_at = order[: min(options.judges, len(order) // 4)]
-    pool = order[len(judges_at) :][: most * 5 // 4 + 1]
-    setting = (
-        f"{machine()}; weights {options.weights}; {options.dataset}, {len(judges_at):,} images to judge by; "
-        f"{options.seeds} seed{'s' if options.seeds > 1 else ''}"
-    )
+    options = judged_options(made, seeds=3)
+    images, labels, count, classes, setting = set_aside(options)
     runs, rows = [], []
     for backbone in options.backbones:
         began = time.perf_counter()
-        chosen = np.concatenate([judges_at, pool])
-        weights = dict(each.split("=", 1) for each in options.file).get(backbone, options.weights)
-        weights = None if weights == "none" else weights
-        features, channels = stage_means(backbone, data.x_train[chosen], weights, options.stages)
-        labels = data.y_train[chosen]
+        features, channels = stage_means(backbone, images, weights_of(options, backbone), options.stages)
         print(f"{backbone}: features in {time.perf_counter() - began:.0f} s", flush=True)
         for stages in range(1, options.stages + 1):
             kept = features[:, -sum(channels[-stages:]) :]
-            judges = kept[: len(judges_at)], labels[: len(judges_at)]
+            judges = kept[:count], labels[:count]
             cells = []
             for size in options.sizes:
                 accuracies = []
                 for seed in range(options.seeds):
-                    drawn = len(judges_at) + np.random.default_rng(seed).permutation(len(pool))
+                    drawn = count + np.random.default_rng(seed).permutation(len(labels) - count)
                     few, held = drawn[:size], drawn[size : size + size // 4]
                     accuracies.append(
-                        probe((kept[few], labels[few]), (kept[held], labels[held]), judges, data.num_classes)
+                        probe((kept[few], labels[few]), (kept[held], labels[held]), judges, classes)
                     )
                 runs.append({"backbone": backbone, "stages": stages, "size": size, "accuracies": accuracies})
                 of_one = next(

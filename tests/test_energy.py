@@ -18,8 +18,10 @@ def packages(tmp_path, monkeypatch):
     def counter(name, microjoules, most=1_000_000_000):
         folder = tmp_path / name
         folder.mkdir(exist_ok=True)
-        (folder / "energy_uj").write_text(f"{microjoules}\n")
-        (folder / "max_energy_range_uj").write_text(f"{most}\n")
+        for file, value in (("max_energy_range_uj", most), ("energy_uj", microjoules)):
+            # a counter is never seen half written
+            (folder / "new").write_text(f"{value}\n")
+            (folder / "new").replace(folder / file)
 
     counter("intel-rapl:0", 5_000_000)
     counter("intel-rapl:1", 7_000_000)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import abc
 import threading
 from types import TracebackType
 from typing import Self
 
 
-class Watch:
+class Watch(abc.ABC):
     """A context in which a thread calls `_look` every `interval` seconds; the last look is at the end.
 
     Parameters
@@ -43,12 +44,13 @@ class Watch:
             self._thread.join()
             self._look()
 
+    @abc.abstractmethod
     def _begin(self) -> bool:
         """Take the first look; tell whether there is anything to look at."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _look(self) -> None:
-        raise NotImplementedError
+        """Look, and keep what was seen."""
 
     def _watch(self) -> None:
         while not self._stop.wait(self._interval):
