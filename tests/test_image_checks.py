@@ -62,14 +62,14 @@ def test_a_class_that_is_brighter_than_the_others_is_named(plain):
     assert "tells 1 of 3 classes from the others: 'dog' (median 1" in finding.what
 
 
-def photos(folder, y, make):
-    """Write an image a label; `make` gives an array and an ending."""
+def photos(folder, y, make, *, image_size=16, **options):
+    """Write an image a label, and read them; `make` gives an array and an ending."""
     for number, label in enumerate(y):
         array, ending = make(number, label)
         path = folder / ("cat", "dog", "owl")[label] / f"{number:03d}.{ending}"
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(array).save(path)
-    return tz.from_directory(folder, image_size=16)
+    return tz.from_directory(folder, image_size=image_size, **options)
 
 
 def test_a_class_of_another_format_is_found_without_looking_at_pixels(tmp_path, plain):
@@ -118,6 +118,41 @@ def test_blur_is_looked_for_in_large_images_alone():
     smooth = np.stack([np.asarray(Image.fromarray(each).resize((64, 64))) for each in coarse])
     assert codes(dataset(sharp, y)) == set()
     assert "120 blurred" in of(dataset(smooth, y), "TZ215").what
+
+
+def sized(folder, side_of, **options):
+    """Photos of noise, each as wide and high as its number and label say."""
+
+    def image(number, label):
+        return noise(1, seed=number, side=side_of(number, label))[0], "png"
+
+    return photos(folder, np.arange(120) % 3, image, **options)
+
+
+def test_a_file_enlarged_is_named_and_not_called_blurred(tmp_path):
+    data = sized(tmp_path, lambda number, _: 9 if number < 12 else 100, image_size=100)
+    finding = of(data, "TZ218")
+    assert "12 of 120 files (10 %) are enlarged 2 times or more to 100×100" in finding.what
+    assert "of 9×9, 11.1 times" in finding.what
+    assert finding.severity == "warning"
+    assert "TZ215" not in codes(data)
+
+
+def test_where_all_files_are_small_it_is_a_note(tmp_path):
+    finding = of(sized(tmp_path, lambda *_: 16, image_size=64), "TZ218")
+    assert "120 of 120 files" in finding.what
+    assert finding.severity == "note"
+
+
+def test_a_file_padded_is_enlarged_by_its_longer_side(tmp_path):
+    y = np.arange(120) % 3
+    (tmp_path / "wide").mkdir()
+    wide = np.random.default_rng(0).integers(40, 200, (120, 16, 48, 3), dtype=np.uint8)
+    for resize, enlarged in (("pad", False), ("crop", True), ("stretch", True)):
+        data = photos(
+            tmp_path / "wide", y, lambda number, _: (wide[number], "png"), image_size=64, resize=resize
+        )
+        assert ("TZ218" in codes(data)) is enlarged
 
 
 def named(folder, name):

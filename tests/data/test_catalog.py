@@ -55,6 +55,11 @@ def test_validation_and_seed_reach_the_loader():
     assert data.seed == 3
 
 
+def test_a_folder_in_place_of_a_name_is_told_what_reads_it(tmp_path):
+    with pytest.raises(UnknownNameError, match=r"but a folder: tz\.from_directory\("):
+        load_dataset(str(tmp_path))
+
+
 def test_an_unknown_name_gets_the_nearest():
     with pytest.raises(UnknownNameError) as caught:
         load_dataset("cifar-10")

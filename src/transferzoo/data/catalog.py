@@ -23,6 +23,7 @@ from transferzoo.errors import (
     UnknownNameError,
     invalid,
     printable,
+    shorten,
     unknown_name,
     unknown_option,
 )
@@ -250,6 +251,16 @@ def load_dataset(
     >>> load_dataset("digits", validation=0.1, seed=1)
     <Dataset 'digits': 1294 train, 144 validation, 359 test images of 32×32×3, 10 classes>
     """
+    if name not in DATASETS and isinstance(name, str | Path) and Path(name).is_dir():
+        error = unknown_name("dataset", name, DATASETS.names(), "tz.list_datasets()")
+        raise UnknownNameError(
+            f"No dataset named {shorten(str(name))}, but a folder: tz.from_directory({str(name)!r}) reads "
+            "photos from class folders.",
+            argument="dataset",
+            value=name,
+            accepted=error.accepted,
+            suggestion=error.suggestion,
+        )
     entry = DATASETS.get(name)
     check_share("validation", validation)
     seed = check_seed(seed)

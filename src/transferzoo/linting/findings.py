@@ -48,6 +48,7 @@ CODES: dict[str, tuple[str, str]] = {
     "TZ215": ("empty-images", "images are nearly black, nearly white, of one colour or blurred"),
     "TZ216": ("grouped-files", "file names say that images belong together, in different splits"),
     "TZ217": ("likely-label-errors", "images look like another class than the one they are labelled as"),
+    "TZ218": ("enlarged-files", "files are much smaller than the images made of them"),
     "TZ301": ("augmented-validation", "validation images are changed at random"),
     "TZ302": ("repeated-validation", "some validation images count twice"),
     "TZ303": ("carried-rate", "training begins at the rate that another model's ended with"),

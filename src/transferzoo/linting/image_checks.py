@@ -29,6 +29,8 @@ DARK, LIGHT = 0.22 * 255, 0.95 * 255
 ONE_COLOUR = 3.0
 # variance of the Laplacian, of images of 64 pixels and more
 BLURRED, SHARP_SIDE = 15.0, 64
+# a file that is enlarged so many times is smooth whatever it shows; beyond the second, it is named
+SOFT, ENLARGED = 1.5, 2.0
 MANY = 0.01
 # groups that names show: at least so many, of so many images on average
 GROUPS, PER_GROUP = 5, 2.0
@@ -87,6 +89,7 @@ def image_findings(data: Dataset) -> Iterator[Finding]:
     # pixels on another scale are TZ102's
     if looks["train"].high.max() >= DARK:
         yield from _empty(data, looks)
+    yield from _enlarged(data)
     yield from _grouped(data)
 
 
@@ -210,12 +213,50 @@ def _drift(data: Dataset, looks: dict[str, Looks]) -> Iterator[Finding]:
         )
 
 
+def _times(data: Dataset, split: str) -> NDArray[np.float64]:
+    """Return how many times larger each image is than its file along a side; NaN where no file is known."""
+    images = data.splits[split][0]
+    if not data.origins:
+        return np.full(len(images), np.nan)
+    _, sizes = _origins(data, split)
+    height, width = images.shape[1:3]
+    ratios = np.array([width, height]) / np.where(sizes > 0, sizes, np.nan)
+    padded = data.reading is not None and data.reading.resize == "pad"
+    return np.asarray(ratios.min(axis=1) if padded else ratios.max(axis=1))
+
+
+def _enlarged(data: Dataset) -> Iterator[Finding]:
+    times = np.concatenate([_times(data, split) for split in SPLITS])
+    names = [(split, place) for split in SPLITS for place in range(len(data.splits[split][1]))]
+    small = np.flatnonzero(times >= ENLARGED)
+    if not len(small):
+        return
+    most = int(small[np.argmax(times[small])])
+    split, place = names[most]
+    height, width = data.x_train.shape[1:3]
+    share = len(small) / len(times)
+    file = str(data.origins[split][place]).rpartition(" ")[2]
+    mixed = MANY < share <= 0.5
+    yield found(
+        "TZ218",
+        "warning" if mixed else "note",
+        what=f"{len(small):,} of {len(times):,} files ({points(share)}) are enlarged {ENLARGED:g} times or "
+        f"more to {height}×{width}; the most {data.name_of(split, place)}, of {file}, "
+        f"{times[most]:.1f} times.",
+        why="Enlarged files are smooth. Where some are enlarged and others are not, a network may learn that "
+        "instead of the thing; where all are, it computes more than there is to see.",
+        how="Get larger files of the same things, or leave these out. If most files are small, read all of "
+        "them at a smaller size: tz.from_directory(…, image_size=…).",
+    )
+
+
 def _empty(data: Dataset, looks: dict[str, Looks]) -> Iterator[Finding]:
+    times = {split: _times(data, split) for split in SPLITS}
     words = {
-        "nearly black": lambda each: each.high < DARK,
-        "nearly white": lambda each: each.low > LIGHT,
-        "of one colour": lambda each: each.contrast < ONE_COLOUR,
-        "blurred": lambda each: each.detail < BLURRED,
+        "nearly black": lambda split: looks[split].high < DARK,
+        "nearly white": lambda split: looks[split].low > LIGHT,
+        "of one colour": lambda split: looks[split].contrast < ONE_COLOUR,
+        "blurred": lambda split: (looks[split].detail < BLURRED) & ~(times[split] > SOFT),
     }
     counts, total = Counter[str](), 0
     first: dict[str, str] = {}
@@ -223,7 +264,7 @@ def _empty(data: Dataset, looks: dict[str, Looks]) -> Iterator[Finding]:
         total += len(looks[split].brightness)
         seen = np.zeros(len(looks[split].brightness), bool)
         for word, check in words.items():
-            places = np.flatnonzero(check(looks[split]) & ~seen)
+            places = np.flatnonzero(check(split) & ~seen)
             seen[places] = True
             counts[word] += len(places)
             if len(places):
