@@ -294,6 +294,7 @@ class TestData:
         assert finding.what.startswith(
             "1 images occur more than once with different labels (2 copies in all)"
         )
+        assert finding.images == (("train", 0), ("train", 1))
 
     def test_rare_classes_are_found_with_the_accuracy_of_guessing(self, scans):
         x, y = scans

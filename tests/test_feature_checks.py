@@ -80,4 +80,7 @@ def test_swapped_labels_of_real_photos_are_found(real_weights, shared_home):
     ] or [None]
     count = int(finding.what.split(" of ")[0])
     assert 20 <= count <= 100
+    assert len(finding.images) == count
+    planted = [place in swapped for split, place in finding.images if split == "train"]
+    assert sum(planted) > len(planted) / 2
     assert clean is None or int(clean.what.split(" of ")[0]) < count / 2

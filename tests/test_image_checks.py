@@ -103,10 +103,13 @@ def test_darker_test_images_are_drift(plain):
 def test_empty_images_are_counted_and_the_first_named(plain):
     x, y = plain
     x[5], x[9], x[11] = 2, 250, 128
-    finding = of(dataset(x, y), "TZ215")
+    data = dataset(x, y)
+    finding = of(data, "TZ215")
     assert "3 of 300 images show little (1 %)" in finding.what
     assert all(word in finding.what for word in ("1 nearly black", "1 nearly white", "1 of one colour"))
     assert finding.severity == "note"
+    shown = [data.splits[split][0][place] for split, place in finding.images]
+    assert sorted(int(image.max()) for image in shown) == [2, 128, 250]
     x[:20] = 0
     assert of(dataset(x, y), "TZ215").severity == "warning"
 
@@ -135,6 +138,8 @@ def test_a_file_enlarged_is_named_and_not_called_blurred(tmp_path):
     assert "12 of 120 files (10 %) are enlarged 2 times or more to 100×100" in finding.what
     assert "of 9×9, 11.1 times" in finding.what
     assert finding.severity == "warning"
+    assert len(finding.images) == 12
+    assert all(data.origins[split][place] == "PNG 9×9" for split, place in finding.images)
     assert "TZ215" not in codes(data)
 
 

@@ -80,6 +80,33 @@ def test_mistakes_begin_with_the_most_confident():
     assert found.images == 3
 
 
+def test_a_grid_of_images_that_are_named_shows_them_in_order(tiny_digits):
+    found = grid_data(tiny_digits, at=[("test", 7), ("train", 3), ("test", 1)], count=2)
+    assert found.index.tolist() == [7, 3]
+    assert np.array_equal(found.images[0], tiny_digits.x_test[7])
+    assert np.array_equal(found.images[1], tiny_digits.x_train[3])
+    assert found.titles == tuple(
+        tiny_digits.class_names[y] for y in (tiny_digits.y_test[7], tiny_digits.y_train[3])
+    )
+
+
+@pytest.mark.parametrize(
+    ("at", "message"),
+    [
+        ([("test", 50)], r"at must be places below 50 of the test images"),
+        ([("training", 1)], r"at must be split and place of images"),
+        ([3], r"at must be split and place of images"),
+        ([], r"at must be one image or more"),
+        ([("test", -1)], r"at must be"),
+    ],
+)
+def test_images_that_are_not_there_are_refused(tiny_digits, at, message):
+    with pytest.raises(InvalidInputError, match=message):
+        grid_data(tiny_digits, at=at)
+    with pytest.raises(InvalidInputError, match=r"at must be left out but for a dataset"):
+        grid_data(tiny_digits.x_test, at=[("test", 1)])
+
+
 def test_a_grid_says_which_images_it_shows():
     images = np.arange(5 * 2 * 2, dtype=np.uint8).reshape(5, 2, 2, 1)
     found = grid_data(images, [0, 1, 0, 1, 0], ["a", "b"], count=3, seed=1)

@@ -56,7 +56,7 @@ def test_validation_and_seed_reach_the_loader():
 
 
 def test_a_folder_in_place_of_a_name_is_told_what_reads_it(tmp_path):
-    with pytest.raises(UnknownNameError, match=r"but a folder: tz\.from_directory\("):
+    with pytest.raises(InvalidInputError, match=r"tz\.from_directory\(.*reads it"):
         load_dataset(str(tmp_path))
 
 

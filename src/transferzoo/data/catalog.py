@@ -23,7 +23,6 @@ from transferzoo.errors import (
     UnknownNameError,
     invalid,
     printable,
-    shorten,
     unknown_name,
     unknown_option,
 )
@@ -241,7 +240,7 @@ def load_dataset(
     UnknownOptionError
         If the dataset's loader takes no such option.
     InvalidInputError
-        If a value is not as above, or the loader does not return a Dataset.
+        If a value is not as above, or a folder, or the loader does not return a Dataset.
     DownloadError
         If the dataset has to be fetched and cannot be.
 
@@ -251,16 +250,8 @@ def load_dataset(
     >>> load_dataset("digits", validation=0.1, seed=1)
     <Dataset 'digits': 1294 train, 144 validation, 359 test images of 32×32×3, 10 classes>
     """
-    if name not in DATASETS and isinstance(name, str | Path) and Path(name).is_dir():
-        error = unknown_name("dataset", name, DATASETS.names(), "tz.list_datasets()")
-        raise UnknownNameError(
-            f"No dataset named {shorten(str(name))}, but a folder: tz.from_directory({str(name)!r}) reads "
-            "photos from class folders.",
-            argument="dataset",
-            value=name,
-            accepted=error.accepted,
-            suggestion=error.suggestion,
-        )
+    if isinstance(name, str | Path) and name not in DATASETS and Path(name).is_dir():
+        raise invalid("name", "a dataset's name", name, remedy=f"tz.from_directory({str(name)!r}) reads it.")
     entry = DATASETS.get(name)
     check_share("validation", validation)
     seed = check_seed(seed)
@@ -328,9 +319,7 @@ def resolve_data(data: Any, *, seed: int, progress: Progress | None = None) -> D
             logger.warning(
                 "'%s' is taken as the dataset of that name, not as the folder '%s' here; "
                 "write './%s' for the folder",
-                data,
-                data,
-                data,
+                *(data, data, data),
             )
         return load_dataset(data, seed=seed, progress=progress)
     if isinstance(data, str | Path):

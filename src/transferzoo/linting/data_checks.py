@@ -78,7 +78,7 @@ def _copies(data: Dataset) -> Iterator[Finding]:
             why="A model may know these by heart; the accuracy on them says nothing about new images. "
             f"It can be too high by up to {points(share)}.",
             how=f"{WITHOUT_COPIES} result.without_copies has the accuracy on the others.",
-            images=np.flatnonzero(in_test),
+            images=[("test", int(place)) for place in np.flatnonzero(in_test)],
         )
     repeated = np.isin(hashes["validation"], hashes["train"])
     if repeated.any():
@@ -108,6 +108,8 @@ def _contradictions(data: Dataset, hashes: np.ndarray) -> Iterator[Finding]:
     first = torn[0]
     names = [data.class_names[lowest[first]], data.class_names[highest[first]]]
     images = int(count[torn].sum())
+    places = [(split, place) for split in SPLITS for place in range(len(data.splits[split][1]))]
+    together = np.argsort(image, kind="stable")
     yield found(
         "TZ204",
         "error" if images / len(y) >= MANY_COPIES else "warning",
@@ -115,6 +117,7 @@ def _contradictions(data: Dataset, hashes: np.ndarray) -> Iterator[Finding]:
         f"one is labelled {listing(names)}.",
         why="No model can be right about all copies, and training pulls both ways.",
         how="Look at these images, and correct or remove them.",
+        images=[places[index] for index in together if lowest[image[index]] < highest[image[index]]],
     )
 
 
@@ -145,7 +148,7 @@ def _near_copies(data: Dataset, in_test: np.ndarray) -> Iterator[Finding]:
         "rose from 3.56 to 3.95 % and from 18.4 to 20.8 % (the leaderboard of ciFAIR).",
         how="Compare models on the same test images, as tz.compare does. result.without_copies has the "
         "accuracy on the other test images, which is nearer to that on new ones.",
-        images=np.sort(query),
+        images=[("test", int(place)) for place in np.sort(query)],
     )
 
 

@@ -163,4 +163,5 @@ def feature_findings(run: Any, progress: Progress | None = None) -> Iterator[Fin
         how="Look at these images, and correct or remove them. Some will be right: hard images look wrong "
         "too.",
         subject=run.name,
+        images=(places[index] for index in errors.index),
     )

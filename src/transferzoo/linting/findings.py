@@ -95,8 +95,11 @@ class Finding:
         How to correct it, as a call.
     subject : str, default ""
         The model or run that it is about; empty for the data and for a comparison as a whole.
-    images : tuple of int, default ()
-        Places of the test images that it is about, where these are copies of training images.
+    images : tuple of (str, int), default ()
+        Split and place of each image that it is about, such as ``("test", 27)``: copies, contradicting or
+        unlikely labels (the least likely first), images that show little, files that were enlarged. Empty
+        where it is about settings, or about more than half of the images.
+        `tz.plots.image_grid(data, at=finding.images)` draws them.
     confidence : {"certain", "likely", "possible"}
         How sure it is that what was found is so; by default what belongs to the code. ``"certain"``: read off
         the settings, or the same to the last bit. ``"likely"``: a test or a measure with few false alarms.
@@ -131,7 +134,7 @@ class Finding:
     why: str
     how: str
     subject: str = ""
-    images: tuple[int, ...] = ()
+    images: tuple[tuple[str, int], ...] = ()
     confidence: str = ""
 
     def __post_init__(self) -> None:
@@ -140,7 +143,7 @@ class Finding:
         if self.severity not in SEVERITIES:
             accepted = " or ".join(map(repr, SEVERITIES))
             raise invalid("severity", accepted, self.severity, candidates=SEVERITIES)
-        object.__setattr__(self, "images", tuple(self.images))
+        object.__setattr__(self, "images", tuple((str(split), int(place)) for split, place in self.images))
         usual = "possible" if self.code in POSSIBLE else "likely" if self.code in LIKELY else "certain"
         object.__setattr__(self, "confidence", self.confidence or usual)
         if self.confidence not in CONFIDENCES:
@@ -149,12 +152,16 @@ class Finding:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
-        return {**asdict(self), "images": list(self.images)}
+        return {**asdict(self), "images": [list(each) for each in self.images]}
 
     def record(self) -> dict[str, Any]:
-        """Return what stands in the record of a run: code, severity, what was found, and about what."""
+        """Return what stands in the record of a run: code, severity, what was found, and about what.
+
+        Of images, the places of those in the test split: a run's accuracy without copies needs them.
+        """
         told = {name: getattr(self, name) for name in ("code", "severity", "what", "subject")}
-        return {**told, "images": list(self.images)} if self.images else told
+        images = [place for split, place in self.images if split == "test"]
+        return {**told, "images": images} if images else told
 
     def __str__(self) -> str:
         unsure = "" if self.confidence == "certain" else f" ({self.confidence})"
@@ -180,7 +187,7 @@ def found(
     why: str,
     how: str,
     subject: str = "",
-    images: Iterable[int] = (),
+    images: Iterable[tuple[str, int]] = (),
 ) -> Finding:
     """Return a finding, with the name that belongs to its code."""
     return Finding(
@@ -191,7 +198,7 @@ def found(
         why=why,
         how=how,
         subject=subject,
-        images=tuple(int(place) for place in images),
+        images=tuple(images),
     )
 
 

@@ -231,10 +231,10 @@ def _enlarged(data: Dataset) -> Iterator[Finding]:
     small = np.flatnonzero(times >= ENLARGED)
     if not len(small):
         return
-    most = int(small[np.argmax(times[small])])
-    split, place = names[most]
     height, width = data.x_train.shape[1:3]
     share = len(small) / len(times)
+    worst = small[np.argsort(-times[small], kind="stable")]
+    split, place = names[int(worst[0])]
     file = str(data.origins[split][place]).rpartition(" ")[2]
     mixed = MANY < share <= 0.5
     yield found(
@@ -242,11 +242,12 @@ def _enlarged(data: Dataset) -> Iterator[Finding]:
         "warning" if mixed else "note",
         what=f"{len(small):,} of {len(times):,} files ({points(share)}) are enlarged {ENLARGED:g} times or "
         f"more to {height}×{width}; the most {data.name_of(split, place)}, of {file}, "
-        f"{times[most]:.1f} times.",
+        f"{times[worst[0]]:.1f} times.",
         why="Enlarged files are smooth. Where some are enlarged and others are not, a network may learn that "
         "instead of the thing; where all are, it computes more than there is to see.",
         how="Get larger files of the same things, or leave these out. If most files are small, read all of "
         "them at a smaller size: tz.from_directory(…, image_size=…).",
+        images=[names[index] for index in worst] if share <= 0.5 else (),
     )
 
 
@@ -260,6 +261,7 @@ def _empty(data: Dataset, looks: dict[str, Looks]) -> Iterator[Finding]:
     }
     counts, total = Counter[str](), 0
     first: dict[str, str] = {}
+    named: list[tuple[str, int]] = []
     for split in SPLITS:
         total += len(looks[split].brightness)
         seen = np.zeros(len(looks[split].brightness), bool)
@@ -267,6 +269,7 @@ def _empty(data: Dataset, looks: dict[str, Looks]) -> Iterator[Finding]:
             places = np.flatnonzero(check(split) & ~seen)
             seen[places] = True
             counts[word] += len(places)
+            named += [(split, int(place)) for place in places]
             if len(places):
                 first.setdefault(word, data.name_of(split, int(places[0])))
     told = [f"{counts[word]:,} {word}, the first {first[word]}" for word in words if counts[word]]
@@ -280,6 +283,7 @@ def _empty(data: Dataset, looks: dict[str, Looks]) -> Iterator[Finding]:
         f"{'; '.join(told)}.",
         why="Such images teach nothing, and a test that has them is unfair to every model.",
         how="Look at them, and leave out those that show nothing.",
+        images=named if share <= 0.5 else (),
     )
 
 

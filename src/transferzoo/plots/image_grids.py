@@ -1,9 +1,9 @@
-"""Random images of a dataset in a grid."""
+"""Images of a dataset in a grid, random ones or those of a finding."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from transferzoo.errors import invalid
-from transferzoo.ground.arguments import check_count, check_seed
+from transferzoo.ground.arguments import check_count, check_seed, check_sequence
 from transferzoo.judging.prediction_checks import (
     check_class_names,
     check_labels,
@@ -32,7 +32,7 @@ class GridData:
     Parameters
     ----------
     index : ndarray of int64, shape (m,)
-        Places of the images among those given.
+        Places of the images among those given, or within their splits.
     images : ndarray of uint8, shape (m, height, width, channels)
     titles : tuple of str, length m or 0
     """
@@ -49,8 +49,11 @@ def grid_data(
     *,
     count: int = 25,
     seed: int = 0,
+    at: Sequence[tuple[str, int]] | None = None,
 ) -> GridData:
-    """Return `count` random images, or all there are, and their titles, checked."""
+    """Return `count` random images, or the first of those asked for, and their titles, checked."""
+    if at is not None:
+        return _chosen(images, labels, class_names, at, count)
     if all(hasattr(images, name) for name in ("x_train", "y_train", "class_names")):
         labels = images.y_train if labels is None else labels
         class_names = images.class_names if class_names is None else class_names
@@ -64,6 +67,30 @@ def grid_data(
     )
 
 
+def _chosen(images: Any, labels: Any, class_names: Any, at: Any, count: int) -> GridData:
+    accepted = "split and place of images, such as [('test', 27)]"
+    splits = getattr(images, "splits", None)
+    if not isinstance(splits, Mapping) or labels is not None or class_names is not None:
+        raise invalid("at", "left out but for a dataset, given as images alone", at)
+    places: list[tuple[str, int]] = []
+    for each in check_sequence("at", accepted, at):
+        if not isinstance(each, tuple | list) or len(each) != 2 or each[0] not in splits:
+            raise invalid("at", accepted, each)
+        place = check_count("at", each[1], 0)
+        if place >= len(splits[each[0]][1]):
+            raise invalid("at", f"places below {len(splits[each[0]][1]):,} of the {each[0]} images", place)
+        places.append((each[0], place))
+    if not places:
+        raise invalid("at", f"one image or more: {accepted}", "none")
+    chosen = places[:count]
+    array, accepted = image_array(np.stack([splits[split][0][place] for split, place in chosen]))
+    return GridData(
+        index=np.array([place for _, place in chosen], np.int64),
+        images=displayable(array, accepted),
+        titles=tuple(str(images.class_names[int(splits[split][1][place])]) for split, place in chosen),
+    )
+
+
 def image_grid(
     images: Any,
     labels: ArrayLike | None = None,
@@ -72,9 +99,10 @@ def image_grid(
     rows: int = 5,
     columns: int = 5,
     seed: int = 0,
+    at: Sequence[tuple[str, int]] | None = None,
     ax: Axes | None = None,
 ) -> Axes:
-    """Random images in a grid, each under the name of its class.
+    """Images in a grid, each under the name of its class: random ones, or those that `at` names.
 
     Parameters
     ----------
@@ -89,6 +117,9 @@ def image_grid(
         Size of the grid, at least 1 each. Fewer images fill fewer rows.
     seed : int, default 0
         Decides which images are drawn, without replacement.
+    at : sequence of (str, int), optional
+        Split and place of the images to draw, of a dataset; the first ones, as far as there is room. What
+        `tz.lint` finds has such a list: ``at=finding.images``.
     ax : matplotlib Axes, optional
         Where to draw; by default a new figure.
 
@@ -111,7 +142,7 @@ def image_grid(
     6
     """
     rows, columns = check_count("rows", rows, 1), check_count("columns", columns, 1)
-    found = grid_data(images, labels, class_names, count=rows * columns, seed=seed)
+    found = grid_data(images, labels, class_names, count=rows * columns, seed=seed, at=at)
     sample, titles = found.images, found.titles
     height_over_width = sample.shape[1] / sample.shape[2]
     gap, band = 0.08, 0.2 if titles else 0.0
