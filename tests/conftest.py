@@ -7,6 +7,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["MPLBACKEND"] = "Agg"
 
 import contextlib
+import gc
 import http.server
 import logging
 import shutil
@@ -51,6 +52,17 @@ def everything_put_back():
 def no_mirror(monkeypatch):
     """A mirror that the user has set does not answer for a test's server."""
     monkeypatch.delenv("TRANSFERZOO_MIRROR", raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def imports_left_alone_by_the_collector():
+    """Runs and models collect garbage; half a million objects of the imports need no second look."""
+    import keras  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -291,6 +291,7 @@ FREE = {
         "layer",
         "least_steps",
         "decay_steps",
+        "rate_images",
         "at",
         "left_out",
         "monitor",

@@ -291,6 +291,15 @@ def test_few_images_get_more_epochs_and_no_more_than_twice_as_many(images, epoch
     assert recipe.phases[-1].least_steps is None
 
 
+@pytest.mark.parametrize(("images", "rate"), [(50, 5e-5), (1_250, 2.5e-4), (5_000, 5e-4), (45_000, 5e-4)])
+def test_fewer_images_are_trained_at_a_lower_rate(images, rate):
+    recipe = tz.recipe_info("default").for_model(pretrained=True)
+    assert recipe.for_images(images).phases[-1].learning_rate == pytest.approx(rate)
+    assert recipe.for_images(images).phases[-1].rate_images is None
+    asked_for = recipe.with_options(learning_rate=0.002).for_images(images)
+    assert asked_for.phases[-1].learning_rate == 0.002
+
+
 @pytest.mark.parametrize(
     ("images", "decay"), [(10, 30.0), (500, 30.0), (2000, 15.0), (10_000, 3.0), (45_000, 3.0)]
 )
@@ -386,6 +395,7 @@ def test_an_option_reaches_the_main_phase_and_only_that(name, pretrained, linear
     gone |= {"least_steps": None} if option == "epochs" else {}
     # a weight decay that is asked for is the one that is taken
     gone |= {"decay_steps": None} if option == "weight_decay" else {}
+    gone |= {"rate_images": None} if option == "learning_rate" else {}
     assert changed == dataclasses.replace(plain, **{option: value}, **gone)
 
 

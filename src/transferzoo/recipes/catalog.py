@@ -83,6 +83,7 @@ RECIPES.register(
                 batch_norm="train",
                 optimizer="adamw",
                 learning_rate=5e-4,
+                rate_images=5_000,
                 weight_decay=0.05,
                 schedule="cosine",
                 warmup=0.05,

@@ -106,6 +106,9 @@ class Phase:
         `weight_decay` is meant for so many steps. A phase with fewer takes proportionally more, up to ten
         times, so that few images shrink a weight as much as many do over the whole phase; after the
         normalised weight decay of Loshchilov and Hutter 2019, arXiv:1711.05101, appendix B.1.
+    rate_images : int, optional
+        `learning_rate` is meant for so many training images or more. With fewer it is lower, by the square
+        root of their share: few images say little about the layers that they would move far.
     c_values : tuple of float
         Inverse strengths C of the penalty (scikit-learn's term) that ``"lbfgs"`` tries; validation
         accuracy chooses.
@@ -134,6 +137,7 @@ class Phase:
     steps_per_epoch: int | None = None
     least_steps: int | None = None
     decay_steps: int | None = None
+    rate_images: int | None = None
     c_values: tuple[float, ...] = STRENGTHS
 
     def __post_init__(self) -> None:
@@ -150,6 +154,8 @@ class Phase:
             check_count("least_steps", self.least_steps, 1)
         if self.decay_steps is not None:
             check_count("decay_steps", self.decay_steps, 1)
+        if self.rate_images is not None:
+            check_count("rate_images", self.rate_images, 1)
         if self.trainable != "as_built":
             check_policy_form(self.trainable)
         if not isinstance(self.augmentation, Augmentation | None):
@@ -195,15 +201,20 @@ class Phase:
             _check_number("c_values", c, "numbers above 0", lambda v: v > 0)
 
     def for_images(self, images: int) -> Phase:
-        """Return the phase with the epochs and the weight decay that so many training images need."""
-        steps = -(-min(images, self.max_images or images) // self.batch_size)
+        """Return the phase with the epochs, rate and weight decay that so many training images need."""
+        images = min(images, self.max_images or images)
+        steps = -(-images // self.batch_size)
         steps = min(steps, self.steps_per_epoch or steps)
         epochs, decay = self.epochs, self.weight_decay
         if self.least_steps is not None:
             epochs = max(epochs, min(-(-self.least_steps // steps), 2 * epochs))
         if self.decay_steps is not None:
             decay *= min(MOST_DECAY, max(1.0, self.decay_steps / (epochs * steps)))
-        return replace(self, epochs=epochs, weight_decay=decay, least_steps=None, decay_steps=None)
+        settled = replace(self, epochs=epochs, weight_decay=decay, least_steps=None, decay_steps=None)
+        if self.rate_images is None or self.learning_rate is None:
+            return settled
+        rate = self.learning_rate * min(1.0, images / self.rate_images) ** 0.5
+        return replace(settled, learning_rate=rate, rate_images=None)
 
     def applies(self, *, pretrained: bool, linear_head: bool) -> bool:
         """Tell whether the phase is for such a model."""

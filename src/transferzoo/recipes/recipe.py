@@ -217,7 +217,7 @@ class Recipe:
         return replace(self, phases=tuple(replace(phase, when="always", heads="any") for phase in phases))
 
     def for_images(self, images: int) -> Recipe:
-        """Return the recipe with what so many images need; see `Phase.least_steps` and `decay_steps`."""
+        """Return the recipe with what so many images need; see `Phase.least_steps` and those behind it."""
         return replace(self, phases=tuple(phase.for_images(images) for phase in self.phases))
 
     def with_options(self, backbone: str | None = None, **options: Any) -> Recipe:
@@ -276,6 +276,8 @@ class Recipe:
             main["least_steps"] = None
         if "weight_decay" in main:
             main["decay_steps"] = None
+        if "learning_rate" in main:
+            main["rate_images"] = None
         if "epochs" not in main and backbone in self.epochs:
             main["epochs"] = self.epochs[str(backbone)]
         added = {name: options[name] for name in AUGMENTATION_OPTIONS if name in options}
