@@ -325,20 +325,56 @@ def test_a_row_that_is_not_there_is_named(ranking):
         ranking["smal"]
 
 
+def test_nearest_neighbours_are_those_of_the_cosine(tiny, tiny_digits, ranking):
+    for row in ranking.rows:
+        model = tz.build(tiny, 10, weights=None, image_size=row.image_size, seed=0)
+        x, held = (
+            tz.extract_features(model, images, store=False).astype("float64")
+            for images in (tiny_digits.x_train, tiny_digits.x_validation)
+        )
+        unit, others = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (held, x))
+        distance = 1 - unit @ others.T
+        nearest = np.argsort(distance, axis=1)[:, : np.bincount(tiny_digits.y_train).min()]
+        votes = np.zeros((len(held), 10))
+        for image, places in enumerate(nearest):
+            np.add.at(votes[image], tiny_digits.y_train[places], 1 / distance[image, places])
+        assert row.knn == pytest.approx((votes.argmax(axis=1) == tiny_digits.y_validation).mean(), abs=0.021)
+
+
+def test_published_accuracy_stands_beside_the_probe_and_is_compared_with_it(ranking):
+    first, second = ranking.rows
+    assert first.published_top1 is None
+    assert ranking.pairs_ordered_by_top1() == (0, 0)
+    for better, worse, ordered in ((70.0, 60.0, 1), (60.0, 70.0, 0)):
+        rows = (
+            dataclasses.replace(first, published_top1=better, accuracy=0.9),
+            dataclasses.replace(second, published_top1=worse, accuracy=0.8),
+        )
+        found = dataclasses.replace(ranking, rows=rows)
+        assert found.pairs_ordered_by_top1() == (ordered, 1)
+        assert f"orders {ordered} of 1 pair as the probe does" in str(found)
+
+
 # ---- the record
 
 
 def test_the_table_fits_into_80_columns(ranking):
     first, second = ranking.rows
     worst = dataclasses.replace(
-        second, model="a name of a backbone that is much too long", logme=-12.3456, feature_seconds=12_345.6
+        second,
+        **{
+            "model": "a name of a backbone that is much too long",
+            "feature_seconds": 12_345.6,
+            "macs": 15.3e9,
+        },
+        published_top1=71.3,
     )
     shown = str(dataclasses.replace(ranking, rows=(first, worst)))
     assert max(map(len, shown.splitlines())) <= 80
-    assert "a name of a backbone tha…" in shown
+    assert "a name of a backbone t…" in shown
     row = next(line for line in str(ranking).splitlines() if line.startswith(first.model))
     assert f"{first.accuracy:.1%}" in row
-    assert f"{first.logme:.3f} ± {first.logme_deviation:.3f}" in row
+    assert f"{first.knn:.1%}" in row
 
 
 def test_records_are_plain_json_and_csv_holds_the_same(ranking):
@@ -353,8 +389,9 @@ def test_records_are_plain_json_and_csv_holds_the_same(ranking):
 
 def test_seconds_are_the_sum_of_their_parts(ranking):
     for row in ranking.rows:
-        assert min(row.feature_seconds, row.logme_seconds, row.probe_seconds) > 0
-        assert row.seconds == row.feature_seconds + row.logme_seconds + row.probe_seconds
+        parts = (row.feature_seconds, row.logme_seconds, row.probe_seconds, row.knn_seconds)
+        assert min(parts) > 0
+        assert row.seconds == pytest.approx(sum(parts))
 
 
 def test_the_picture_shows_the_probes(ranking):

@@ -61,7 +61,7 @@ def costs_in_use(model: keras.Model, images: np.ndarray) -> dict[str, Any]:
     """
     return {
         **count_parameters(model),
-        "macs": _macs(model),
+        "macs": counted_macs(model),
         "file_bytes": _file_bytes(model),
         **measure_latency(model, images),
         **measure_throughput(model, images),
@@ -224,7 +224,8 @@ def _spread(key: str, values: list[float]) -> dict[str, float]:
     return {key: median, f"{key}_q1": q1, f"{key}_q3": q3, f"{key}_min": low, f"{key}_max": high}
 
 
-def _macs(model: keras.Model) -> float:
+def counted_macs(model: keras.Model) -> float:
+    """Return the multiply-accumulates for one image; NaN, and a message, where not all can be counted."""
     try:
         counted = count_macs(model)
     except InvalidInputError as error:

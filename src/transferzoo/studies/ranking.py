@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
+import math
 import textwrap
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
@@ -12,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transferzoo.errors import invalid
+from transferzoo.ground.metrics import metric_info
 from transferzoo.statistics import Difference
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # the table then is 80 columns wide at most
-NAME_WIDTH = 25
+NAME_WIDTH = 23
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -44,6 +47,13 @@ class RankedBackbone:
         Of the linear probe on the validation images, with its 95 % interval; fractions in ``[0, 1]``.
     C : float
         Inverse strength C of the probe's penalty, chosen within the training images.
+    knn : float
+        Accuracy on the same validation images of their nearest training images by cosine similarity, the
+        nearer ones counting more; a fraction.
+    published_top1 : float or None
+        ImageNet accuracy from where the weights come from, in percent; None for other weights.
+    macs : float
+        Multiply-accumulates for one image, with the head; NaN where a layer cannot be counted.
     probability_best : float
         Share of bootstrap samples of the validation images in which it has the best probe.
     behind : Difference or None
@@ -52,7 +62,7 @@ class RankedBackbone:
         The p-value of that, Holm-corrected over all comparisons with the first; None for the first.
     distinguishable : bool
         Whether the first is better by that p-value.
-    feature_seconds, logme_seconds, probe_seconds : float
+    feature_seconds, logme_seconds, probe_seconds, knn_seconds : float
         What each took. Features that were kept already take next to nothing.
     correct : ndarray of bool, shape (n,)
         Whether the probe classified each validation image rightly.
@@ -69,6 +79,9 @@ class RankedBackbone:
     low: float
     high: float
     C: float
+    knn: float
+    published_top1: float | None
+    macs: float
     probability_best: float
     behind: Difference | None = field(repr=False)
     p_holm: float | None
@@ -76,12 +89,13 @@ class RankedBackbone:
     feature_seconds: float
     logme_seconds: float
     probe_seconds: float
+    knn_seconds: float
     correct: NDArray[np.bool_] = field(repr=False)
 
     @property
     def seconds(self) -> float:
         """All that it took."""
-        return self.feature_seconds + self.logme_seconds + self.probe_seconds
+        return self.feature_seconds + self.logme_seconds + self.probe_seconds + self.knn_seconds
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types; of the difference to the first, its estimate and bounds."""
@@ -91,6 +105,8 @@ class RankedBackbone:
         return {
             **record,
             "image_size": list(self.image_size),
+            # JSON knows no NaN
+            "macs": None if math.isnan(self.macs) else self.macs,
             "behind": behind and behind.estimate,
             "behind_low": behind and behind.low,
             "behind_high": behind and behind.high,
@@ -165,6 +181,25 @@ class Ranking:
 
         return plots.comparison(self.to_records(), ax=ax)
 
+    def pairs_ordered_by_top1(self) -> tuple[int, int]:
+        """Count the pairs of backbones that published ImageNet accuracy orders as the probe does.
+
+        Such lists cost nothing, and on the usual benchmarks of ranking they did better than scores of
+        features (arXiv:2510.06448): where they order all pairs, the features tell nothing new.
+
+        Returns
+        -------
+        ordered, pairs : int
+            Only pairs of other published accuracies that the probe distinguishes from a tie count.
+        """
+        known = [row for row in self.rows if row.published_top1 is not None]
+        pairs = [
+            (better, worse)
+            for better, worse in itertools.combinations(known, 2)
+            if better.accuracy != worse.accuracy and better.published_top1 != worse.published_top1
+        ]
+        return sum((a.published_top1 or 0) > (b.published_top1 or 0) for a, b in pairs), len(pairs)
+
     def notes(self) -> list[str]:
         """Return what one must know to read the table, one line each."""
         tied = len(self.best) - 1
@@ -174,6 +209,12 @@ class Ranking:
         ]
         if tied:
             lines.append("* not distinguishable from the first")
+        ordered, pairs = self.pairs_ordered_by_top1()
+        if pairs:
+            lines.append(
+                f"top-1, the published ImageNet accuracy, orders {ordered} of {pairs} "
+                f"pair{'s' * (pairs > 1)} as the probe does"
+            )
         if drawn := [row.model for row in self.rows if row.weights is None and row.backbone is not None]:
             lines += textwrap.wrap(f"with random weights: {', '.join(drawn)}", 80)
         if self.left_out:
@@ -183,8 +224,8 @@ class Ranking:
 
     def __str__(self) -> str:
         width = min(NAME_WIDTH, max(len(row.model) for row in self.rows))
-        form = f"{{:<{width}}} {{}} {{:>8}} {{:>10}} {{:>7}} {{:>15}} {{:>8}}"
-        lines = [form.format("", " ", "probe", "95 %", "best", "LogME", "seconds").rstrip()]
+        form = f"{{:<{width}}} {{}} {{:>6}} {{:>9}} {{:>5}} {{:>6}} {{:>6}} {{:>7}} {{:>7}}"
+        lines = [form.format("", " ", "probe", "95 %", "best", "k-NN", "top-1", "MACs", "seconds").rstrip()]
         for place, row in enumerate(self.rows):
             lines.append(
                 form.format(
@@ -193,7 +234,9 @@ class Ranking:
                     f"{row.accuracy:.1%}",
                     f"{100 * row.low:.1f}–{100 * row.high:.1f}",
                     f"{row.probability_best:.0%}",
-                    f"{row.logme:.3f} ± {row.logme_deviation:.3f}",
+                    f"{row.knn:.1%}",
+                    "–" if row.published_top1 is None else f"{row.published_top1:.1f}%",
+                    "–" if math.isnan(row.macs) else metric_info("macs").show(row.macs),
                     f"{row.seconds:,.1f}",
                 )
             )
