@@ -52,6 +52,12 @@ def trained(tmp_path_factory, tiny_digits):
 
 
 @pytest.fixture(scope="module")
+def small(short_runs):
+    """A saved run of a network of two convolutions, for tests that convert it anew."""
+    return tz.Result.load(short_runs(recipe="linear_probe"))
+
+
+@pytest.fixture(scope="module")
 def made(tmp_path_factory, trained):
     """A function that exports to a format once, and returns where and what was said of it."""
     known = {}
@@ -100,8 +106,8 @@ def test_it_names_what_is_on_photos_as_the_run_does(name, made, trained, tiny_di
     )
 
 
-def test_a_run_of_logits_gives_probabilities_too(tmp_path, tiny_digits):
-    model = tz.build("mobilenet_025", 10, weights=None, input_shape=(32, 32, 3), classifier_activation=None)
+def test_a_run_of_logits_gives_probabilities_too(tiny, tmp_path, tiny_digits):
+    model = tz.build(tiny, 10, weights=None, input_shape=(32, 32, 3), classifier_activation=None)
     trained = tz.fit_and_evaluate(model, tiny_digits, recipe="linear_probe", verbose=False, lint=False)
     export = trained.export("litert", tmp_path / "logits.tflite")
     read = tz.load_model(export.path)
@@ -178,12 +184,12 @@ def test_an_array_in_place_of_a_dataset_is_refused(trained, tiny_digits):
 # --- what it is checked on
 
 
-def test_without_a_dataset_generated_images_are_taken_and_it_is_said(trained, tmp_path):
-    export = trained.predictor.export("litert", tmp_path / "a.tflite")
+def test_without_a_dataset_generated_images_are_taken_and_it_is_said(small, tmp_path):
+    export = small.predictor.export("litert", tmp_path / "a.tflite")
     assert (export.images, export.images_from) == (16, "generated images")
     assert "16 generated images" in str(export)
     with pytest.raises(InvalidInputError, match="the run's dataset for precision='int8'"):
-        trained.predictor.export("litert", tmp_path / "b.tflite", precision="int8")
+        small.predictor.export("litert", tmp_path / "b.tflite", precision="int8")
 
 
 def test_images_of_another_split_are_not_taken_for_the_runs(trained, tmp_path, caplog):
@@ -195,7 +201,7 @@ def test_images_of_another_split_are_not_taken_for_the_runs(trained, tmp_path, c
     assert "are others now" in caplog.text
 
 
-def test_a_model_that_computes_something_else_is_not_written(monkeypatch, trained, tmp_path):
+def test_a_model_that_computes_something_else_is_not_written(monkeypatch, small, tmp_path):
     form = FORMATS["litert"]
     real = form.open
 
@@ -205,23 +211,23 @@ def test_a_model_that_computes_something_else_is_not_written(monkeypatch, traine
 
     monkeypatch.setitem(formats.FORMATS, "litert", dataclasses.replace(form, open=skewed))
     with pytest.raises(ExportError, match=r"does not compute what the Keras model does.*Nothing was written"):
-        trained.export("litert", tmp_path / "a.tflite")
+        small.export("litert", tmp_path / "a.tflite")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_model_that_its_runtime_refuses_is_not_written(monkeypatch, trained, tmp_path):
+def test_a_model_that_its_runtime_refuses_is_not_written(monkeypatch, small, tmp_path):
     def refuse(path):
         raise RuntimeError("failed to\nprepare")
 
     form = dataclasses.replace(FORMATS["litert"], open=refuse)
     monkeypatch.setitem(formats.FORMATS, "litert", form)
     with pytest.raises(ExportError, match=r"cannot be opened by its own runtime.*failed to prepare"):
-        trained.export("litert", tmp_path / "a.tflite")
+        small.export("litert", tmp_path / "a.tflite")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_model_that_says_the_same_of_all_images_is_warned_of(tmp_path, tiny_digits, caplog):
-    model = tz.build("mobilenet_025", 10, weights=None, input_shape=(32, 32, 3))
+def test_a_model_that_says_the_same_of_all_images_is_warned_of(tiny, tmp_path, tiny_digits, caplog):
+    model = tz.build(tiny, 10, weights=None, input_shape=(32, 32, 3))
     for weight in model.get_layer("head").weights:
         weight.assign(np.zeros(weight.shape))
     reading = Reading(size=tiny_digits.input_shape[:2])
