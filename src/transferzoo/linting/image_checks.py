@@ -227,10 +227,10 @@ def _times(data: Dataset, split: str) -> NDArray[np.float64]:
 
 def _enlarged(data: Dataset) -> Iterator[Finding]:
     times = np.concatenate([_times(data, split) for split in SPLITS])
-    names = [(split, place) for split in SPLITS for place in range(len(data.splits[split][1]))]
     small = np.flatnonzero(times >= ENLARGED)
     if not len(small):
         return
+    names = [(split, place) for split in SPLITS for place in range(len(data.splits[split][1]))]
     height, width = data.x_train.shape[1:3]
     share = len(small) / len(times)
     worst = small[np.argsort(-times[small], kind="stable")]
