@@ -96,6 +96,7 @@ def test_a_grid_of_images_that_are_named_shows_them_in_order(tiny_digits):
         ([("test", 50)], r"at must be places below 50 of the test images"),
         ([("training", 1)], r"at must be split and place of images"),
         ([3], r"at must be split and place of images"),
+        ([(["test"], 1)], r"at must be split and place of images"),
         ([], r"at must be one image or more"),
         ([("test", -1)], r"at must be"),
     ],

@@ -12,7 +12,7 @@ from transferzoo.data.splits import SPLITS
 from transferzoo.errors import listing
 from transferzoo.linting.duplicates import image_hashes, near_copies
 from transferzoo.linting.findings import Finding, found, points
-from transferzoo.linting.image_checks import image_findings
+from transferzoo.linting.image_checks import image_findings, places_of
 
 # above this share of the test images, what they add to the accuracy is no longer a detail
 MANY_COPIES = 0.05
@@ -108,7 +108,7 @@ def _contradictions(data: Dataset, hashes: np.ndarray) -> Iterator[Finding]:
     first = torn[0]
     names = [data.class_names[lowest[first]], data.class_names[highest[first]]]
     images = int(count[torn].sum())
-    places = [(split, place) for split in SPLITS for place in range(len(data.splits[split][1]))]
+    places = places_of(data)
     together = np.argsort(image, kind="stable")
     yield found(
         "TZ204",

@@ -86,11 +86,17 @@ def image_findings(data: Dataset) -> Iterator[Finding]:
     yield from _brightness(data, looks["train"])
     yield from _files(data)
     yield from _drift(data, looks)
+    times = {split: _times(data, split) for split in SPLITS}
     # pixels on another scale are TZ102's
     if looks["train"].high.max() >= DARK:
-        yield from _empty(data, looks)
-    yield from _enlarged(data)
+        yield from _empty(data, looks, times)
+    yield from _enlarged(data, times)
     yield from _grouped(data)
+
+
+def places_of(data: Dataset) -> list[tuple[str, int]]:
+    """Return split and place of each image, split by split."""
+    return [(split, place) for split in SPLITS for place in range(len(data.splits[split][1]))]
 
 
 def tells_apart(values: NDArray[np.float64], of_class: NDArray[np.bool_]) -> float:
@@ -225,12 +231,12 @@ def _times(data: Dataset, split: str) -> NDArray[np.float64]:
     return np.asarray(ratios.min(axis=1) if padded else ratios.max(axis=1))
 
 
-def _enlarged(data: Dataset) -> Iterator[Finding]:
-    times = np.concatenate([_times(data, split) for split in SPLITS])
+def _enlarged(data: Dataset, by_split: dict[str, NDArray[np.float64]]) -> Iterator[Finding]:
+    times = np.concatenate(list(by_split.values()))
     small = np.flatnonzero(times >= ENLARGED)
     if not len(small):
         return
-    names = [(split, place) for split in SPLITS for place in range(len(data.splits[split][1]))]
+    names = places_of(data)
     height, width = data.x_train.shape[1:3]
     share = len(small) / len(times)
     worst = small[np.argsort(-times[small], kind="stable")]
@@ -251,8 +257,9 @@ def _enlarged(data: Dataset) -> Iterator[Finding]:
     )
 
 
-def _empty(data: Dataset, looks: dict[str, Looks]) -> Iterator[Finding]:
-    times = {split: _times(data, split) for split in SPLITS}
+def _empty(
+    data: Dataset, looks: dict[str, Looks], times: dict[str, NDArray[np.float64]]
+) -> Iterator[Finding]:
     words = {
         "nearly black": lambda split: looks[split].high < DARK,
         "nearly white": lambda split: looks[split].low > LIGHT,

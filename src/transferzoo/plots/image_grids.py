@@ -74,7 +74,7 @@ def _chosen(images: Any, labels: Any, class_names: Any, at: Any, count: int) -> 
         raise invalid("at", "left out but for a dataset, given as images alone", at)
     places: list[tuple[str, int]] = []
     for each in check_sequence("at", accepted, at):
-        if not isinstance(each, tuple | list) or len(each) != 2 or each[0] not in splits:
+        if not isinstance(each, tuple | list) or len(each) != 2 or each[0] not in list(splits):
             raise invalid("at", accepted, each)
         place = check_count("at", each[1], 0)
         if place >= len(splits[each[0]][1]):

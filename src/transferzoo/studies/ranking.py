@@ -190,15 +190,12 @@ class Ranking:
         Returns
         -------
         ordered, pairs : int
-            Only pairs of other published accuracies that the probe distinguishes from a tie count.
+            Pairs that tie in either accuracy do not count.
         """
-        known = [row for row in self.rows if row.published_top1 is not None]
-        pairs = [
-            (better, worse)
-            for better, worse in itertools.combinations(known, 2)
-            if better.accuracy != worse.accuracy and better.published_top1 != worse.published_top1
-        ]
-        return sum((a.published_top1 or 0) > (b.published_top1 or 0) for a, b in pairs), len(pairs)
+        # in the order of the probe, so that of each pair the first is ahead by it
+        known = [(row.accuracy, row.published_top1) for row in self.rows if row.published_top1 is not None]
+        pairs = [(a, b) for a, b in itertools.combinations(known, 2) if a[0] != b[0] and a[1] != b[1]]
+        return sum(a[1] > b[1] for a, b in pairs), len(pairs)
 
     def notes(self) -> list[str]:
         """Return what one must know to read the table, one line each."""

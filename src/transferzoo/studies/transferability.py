@@ -262,7 +262,9 @@ def _scores(
     assert network is not None
     height, width = network.input_shape[1:3]
     spent = dict(zip(("feature", "logme", "probe", "knn"), np.diff(clock).tolist(), strict=True))
-    published = BACKBONES.get(settings.backbone) if settings and settings.backbone in BACKBONES else None
+    published = None
+    if settings and settings.weights == "imagenet" and settings.backbone in BACKBONES:
+        published = BACKBONES.get(settings.backbone).top1
     known = {
         "model": candidate.model,
         "backbone": settings.backbone if settings else None,
@@ -273,9 +275,7 @@ def _scores(
         "logme_deviation": deviation,
         "C": strength,
         "knn": neighbours,
-        "published_top1": published.top1
-        if published and settings and settings.weights == "imagenet"
-        else None,
+        "published_top1": published,
         "macs": counted_macs(model),
         **{f"{part}_seconds": seconds for part, seconds in spent.items()},
     }
