@@ -76,7 +76,7 @@ KINDS = {
     "path": "path out root folder save_backbone",
     "count": "num_classes stages seed epochs batch_size steps rows columns max_images train_size top_k bins "
     "resamples patience limit max_bytes units n_jobs native_size minimum_size default_size rand_augment "
-    "steps_per_epoch samples",
+    "steps_per_epoch samples shortlist",
     "number": "minutes lowest highest learning_rate momentum weight_decay temperature power magnitude mixup "
     "cutmix factor minimum layer_decay label_smoothing warmup scale",
     "share": "opacity threshold rope validation test confidence rate rotation zoom shift erase",
@@ -218,6 +218,7 @@ def calls(data):
         "statistics.wilson_interval": {"successes": 3, "n": 10},
         "studies.join": {"folder": "no such folder"},
         "studies.article": {"models": ["mobilenet_025"], "data": data, **QUIET, "train_size": None},
+        "studies.successive_halving": {"models": ["mobilenet_025", "resnet20"], "data": data, **QUIET},
         "studies.sweep": {"models": ["mobilenet_025"], "data": data, **QUIET, "train": [20, 40]},
         "verify": {"folder": "no such folder"},
         "weights.bundle": {"names": ["vgg16"], "out": "a.tar"},
@@ -248,7 +249,7 @@ NAMES = """
     register_backbone register_dataset register_head register_recipe statistics.accuracy_interval
     statistics.difference statistics.holm statistics.mcnemar statistics.paired_bootstrap
     statistics.pareto_frontier statistics.wilson_interval studies.article studies.join
-    studies.sweep verify
+    studies.successive_halving studies.sweep verify
     weights.bundle weights.fetch weights.import_file weights.status weights.verify
 """.split()  # noqa: SIM905
 
@@ -452,6 +453,7 @@ COMMANDS = {
 }
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_bad_option_is_exit_code_2_and_one_sentence(command, calls, capsys, bell, tmp_path, monkeypatch):
     from transferzoo.cli import run

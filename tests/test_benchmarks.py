@@ -215,6 +215,7 @@ def asked():
     return found
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", HEADS)
 def test_the_port_has_the_article_s_layers_and_so_has_the_recipe(script, name):
     port = script("article_port").build(name, weights=None)
@@ -236,6 +237,7 @@ def test_the_port_has_the_article_s_layers_and_so_has_the_recipe(script, name):
     assert shapes[0] == shapes[1]
 
 
+@pytest.mark.medium
 def test_the_port_s_network_computes_what_the_faithful_recipe_s_does(script):
     port = script("article_port").build("mobilenet", weights=None)
     recipe = tz.recipe_info("article").with_options("mobilenet", faithful=True)
@@ -316,6 +318,7 @@ def test_the_port_validates_on_an_endless_augmented_stream_that_repeats_images(a
 # ---- what single scripts reckon
 
 
+@pytest.mark.medium
 def test_few_timed_steps_end_training_and_validation_of_the_same_epoch(script):
     import keras
 
@@ -341,6 +344,7 @@ def test_few_timed_steps_end_training_and_validation_of_the_same_epoch(script):
     assert too_short.seconds == []
 
 
+@pytest.mark.medium
 def test_whole_epochs_are_timed_without_their_validation(script):
     import keras
 

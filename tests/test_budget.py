@@ -75,6 +75,7 @@ def test_the_time_of_earlier_sittings_counts():
     assert budget.left(45.0) == pytest.approx(15, abs=1)
 
 
+@pytest.mark.medium
 def test_timing_leaves_weights_statistics_and_random_states_as_they_were():
     model = keras.Sequential(
         [
@@ -135,6 +136,7 @@ def test_epochs_of_fewer_steps_see_other_images_each(tiny_digits):
     assert len(set(np.concatenate(seen).tolist())) > 60
 
 
+@pytest.mark.medium
 def test_more_steps_than_there_are_images_are_cut_to_one_look_at_each(tiny, tiny_digits):
     runs = [
         tz.fit_and_evaluate(tiny, tiny_digits, weights=None, epochs=1, lint=False, **options)
@@ -143,6 +145,7 @@ def test_more_steps_than_there_are_images_are_cut_to_one_look_at_each(tiny, tiny
     np.testing.assert_array_equal(runs[0].y_prob, runs[1].y_prob)
 
 
+@pytest.mark.medium
 def test_fewer_steps_end_at_the_end_of_the_schedule(tiny, tiny_digits):
     result = tz.fit_and_evaluate(tiny, tiny_digits, weights=None, epochs=2, steps_per_epoch=2, lint=False)
     assert result.history["learning_rate"][-1] == pytest.approx(0, abs=1e-9)
@@ -165,6 +168,7 @@ def steady(monkeypatch):
     monkeypatch.setattr(Budget, "left", lambda self, earlier=0.0: 5.0)
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("steady")
 def test_a_run_is_repeated_without_the_clock(tiny, tiny_digits, tiny_weights):
     first = tz.fit_and_evaluate(tiny, tiny_digits, weights=tiny_weights, minutes=0.08, lint=False)
@@ -184,6 +188,7 @@ def test_a_run_is_repeated_without_the_clock(tiny, tiny_digits, tiny_weights):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.medium
 @pytest.mark.usefixtures("steady")
 def test_a_head_on_cached_features_is_given_its_minutes_too(tiny, tiny_digits, tiny_weights):
     first = tz.fit_and_evaluate(
@@ -202,6 +207,7 @@ def test_a_head_on_cached_features_is_given_its_minutes_too(tiny, tiny_digits, t
     np.testing.assert_array_equal(first.y_prob, again.y_prob)
 
 
+@pytest.mark.medium
 def test_the_head_is_returned_where_there_is_time_for_no_more(tiny, tiny_digits, tiny_weights, caplog):
     result = tz.fit_and_evaluate(tiny, tiny_digits, weights=tiny_weights, minutes=1e-4, lint=False)
     assert result.provenance["returned"] == "phase 'probe'"
@@ -212,6 +218,7 @@ def test_the_head_is_returned_where_there_is_time_for_no_more(tiny, tiny_digits,
     np.testing.assert_allclose(result.y_prob, probe.y_prob, atol=1e-6)
 
 
+@pytest.mark.medium
 def test_minutes_are_part_of_what_a_run_is(tiny, tiny_digits, tmp_path):
     given = {"weights": None, "out": tmp_path / "run", "lint": False}
     first = tz.fit_and_evaluate(tiny, tiny_digits, minutes=1e-4, **given)

@@ -108,6 +108,7 @@ def whole(tmp_path_factory):
     return folder, done.stdout.count("saved")
 
 
+@pytest.mark.medium
 def test_an_uninterrupted_run_leaves_no_checkpoint(whole):
     folder, saves = whole
     assert saves > 15
@@ -172,6 +173,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(whole, tmp_path):
     assert weights(folder) == weights(expected)
 
 
+@pytest.mark.medium
 def test_a_finished_run_is_not_run_again(whole):
     folder, _ = whole
     before = (folder / "run.json").stat().st_mtime_ns
@@ -200,6 +202,7 @@ def unfinished(tmp_path, tiny, tiny_digits, quick, monkeypatch):
     return folder
 
 
+@pytest.mark.medium
 def test_a_changed_setting_in_an_unfinished_folder_is_refused_by_name(unfinished, tiny, tiny_digits, quick):
     before = (unfinished / CHECKPOINT).read_bytes()
     with pytest.raises(
@@ -210,6 +213,7 @@ def test_a_changed_setting_in_an_unfinished_folder_is_refused_by_name(unfinished
     assert (unfinished / CHECKPOINT).read_bytes() == before
 
 
+@pytest.mark.medium
 def test_an_unfinished_run_is_gone_on_with(unfinished, tiny, tiny_digits, quick):
     assert read_unfinished(unfinished)["seed"] == 0
     result = tz.fit_and_evaluate(tiny, tiny_digits, recipe=quick, weights=None, out=unfinished)
@@ -217,6 +221,7 @@ def test_an_unfinished_run_is_gone_on_with(unfinished, tiny, tiny_digits, quick)
     assert not (unfinished / CHECKPOINT).exists()
 
 
+@pytest.mark.medium
 def test_a_damaged_checkpoint_says_what_to_do(unfinished, tiny, tiny_digits, quick):
     path = unfinished / CHECKPOINT
     path.write_bytes(path.read_bytes()[:-100])
@@ -268,6 +273,7 @@ def test_it_is_time_to_save_once_a_minute_has_passed(tmp_path, monkeypatch):
     assert checkpoints.due()
 
 
+@pytest.mark.medium
 def test_a_run_killed_after_its_last_phase_still_knows_what_it_returned(
     tiny, tiny_weights, tiny_digits, tmp_path, monkeypatch
 ):

@@ -203,6 +203,7 @@ class TestModel:
         assert "32×32 to a feature map of 1×1" in finding.what
         assert "image_size=96 or stem='stride1'" in finding.how
 
+    @pytest.mark.medium
     @pytest.mark.parametrize(
         "options",
         [{"image_size": 64}, {"stem": "stride1"}, {"output_stride": 16}],
@@ -211,6 +212,7 @@ class TestModel:
     def test_larger_maps_are_not(self, data, options):
         assert "TZ104" not in codes(findings_for(planned("mobilenet_025", data, weights=None, **options)))
 
+    @pytest.mark.medium
     def test_what_build_warns_of_is_what_is_found(self, data, caplog):
         for options in ({}, {"image_size": 64}, {"stem": "stride1"}):
             caplog.clear()
@@ -333,6 +335,7 @@ class TestData:
         found = self.found(splits(scans, *(order[part] for part in places)))
         assert "TZ208" in codes(found)
 
+    @pytest.mark.medium
     def test_a_split_drawn_without_regard_to_classes_is_not(self, scans):
         for seed in range(5):
             order = np.random.default_rng(seed).permutation(1797)
@@ -479,6 +482,7 @@ class TestTraining:
         assert "the best of 20 epochs" in finding.what
         assert findings_for(planned(tiny, few, weights=None)) == []
 
+    @pytest.mark.medium
     def test_weights_that_have_seen_the_training_images_are_found(self, data):
         named = dataclasses.replace(data, name="cifar10")
         found = findings_for(planned("resnet20", named, "linear_probe", weights="cifar10"))
@@ -536,6 +540,7 @@ class TestComparison:
     def test_one_run_each_is_noted(self, data, tiny, other):
         assert codes(self.between(data, tiny, other, seeds=1)) == ["TZ408"]
 
+    @pytest.mark.medium
     def test_the_article_s_unequal_heads_and_epochs_are_found(self, data):
         runs = [planned(name, data, "article") for name in ("resnet50", "mobilenet")]
         found = findings_between(runs)

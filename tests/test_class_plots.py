@@ -167,6 +167,7 @@ class TestSeeds:
         run = self.history([0.9, 0.1, 0.2], C=[0.1, float("nan"), float("nan")], phase=["p", "f", "f"])
         assert seed_curve_data({"a": run}).models["a"].tolist() == [[0.1, 0.2]]
 
+    @pytest.mark.medium
     def test_a_study_is_drawn_by_its_models(self, tiny, tiny_digits, quick):
         study = tz.compare([tiny], tiny_digits, recipe=quick, weights=None, seeds=[0, 1], verbose=False)
         found = seed_curve_data(study)

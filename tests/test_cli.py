@@ -60,6 +60,7 @@ def test_the_package_runs_as_a_module():
     assert "mobilenet" in done.stdout
 
 
+@pytest.mark.medium
 def test_debug_shows_the_traceback():
     done = command("info", "resnet5", "--debug")
     assert done.returncode != 0
@@ -177,6 +178,7 @@ def test_debug_raises_the_error_itself(run):
         run("info", "resnet5", debug=True)
 
 
+@pytest.mark.medium
 def test_a_failure_underway_is_exit_code_1(run, digits, tiny):
     code, _, err = run("fit", tiny, *digits, "--learning-rate", "1e30", "--epochs", "2")
     assert (code, err.count("\n")) == (1, 1)
@@ -206,6 +208,7 @@ def test_fit_prints_the_result(run, digits, tiny):
     assert out.startswith("tiny: accuracy ")
 
 
+@pytest.mark.medium
 def test_fit_leaves_run_and_plots_in_the_folder(run, digits, tiny, tmp_path):
     code, out, _ = run("fit", tiny, *digits, "--out", str(tmp_path / "run"))
     assert code == 0
@@ -224,6 +227,7 @@ def test_fit_leaves_run_and_plots_in_the_folder(run, digits, tiny, tmp_path):
     }
 
 
+@pytest.mark.medium
 def test_fit_may_be_repeated_on_its_own_folder(run, digits, tiny, tmp_path):
     arguments = ["fit", tiny, *digits, "--out", str(tmp_path / "run")]
     run(*arguments)
@@ -237,12 +241,14 @@ def test_fit_refuses_a_folder_of_something_else(run, digits, tiny, tmp_path):
     assert "is a folder that is not empty" in err
 
 
+@pytest.mark.medium
 def test_fit_expands_a_tilde_that_the_shell_left(run, digits, tiny, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert run("fit", tiny, *digits, "--out=~/run")[0] == 0
     assert (tmp_path / "run" / "history.png").is_file()
 
 
+@pytest.mark.medium
 def test_compare_shows_each_model_and_leaves_tables_and_plots(run, digits, tiny, tmp_path):
     tz.register_backbone("other", tz.backbone_info(tiny).builder, minimum_size=8)
     code, out, _ = run("compare", tiny, "other", *digits, "--out", str(tmp_path / "study"))
@@ -254,6 +260,7 @@ def test_compare_shows_each_model_and_leaves_tables_and_plots(run, digits, tiny,
     assert tables < names
 
 
+@pytest.mark.medium
 def test_sweep_shows_what_more_images_gain_and_leaves_studies_and_a_plot(run, digits, tiny, tmp_path):
     out = tmp_path / "sweep"
     code, said, err = run("sweep", tiny, *digits, "--train-sizes", "20,60", "--out", str(out))
@@ -286,6 +293,29 @@ def test_a_sweep_over_nothing_or_two_things_is_refused(run, digits, tiny, option
     assert message in err
 
 
+@pytest.mark.medium
+def test_halving_names_a_winner_and_leaves_its_studies(run, tiny, quick, tmp_path):
+    tz.register_backbone("other", tz.backbone_info(tiny).builder, minimum_size=8)
+    tz.register_recipe(quick)
+    out = tmp_path / "halving"
+    given = ["--dataset", "digits", "--train", "80", "-w", "none", "-r", "quick", "--quiet"]
+    code, said, err = run("halving", tiny, "other", *given, "--no-lint", "--out", str(out))
+    assert (code, err) == (0, "")
+    assert "test images were not looked at" in said
+    assert said.endswith(f"The studies are in {out}\n")
+    again = run("halving", tiny, "other", *given, "--no-lint", "--out", str(out), "--json")
+    record = json.loads(again[1])
+    assert record["winner"] == record["rows"][0]["model"]
+    assert {row["model"] for row in record["rows"]} == {tiny, "other"}
+
+
+def test_one_backbone_alone_is_not_halved(run, tiny):
+    code, _, err = run("halving", tiny)
+    assert code == 2
+    assert "two backbones or more" in err
+
+
+@pytest.mark.medium
 def test_compare_runs_each_seed_and_says_who_beats_whom(run, digits, tiny):
     tz.register_backbone("other", tz.backbone_info(tiny).builder, minimum_size=8)
     code, out, _ = run("compare", tiny, "other", *digits, "--seeds", "0,1", "--no-lint")
@@ -311,6 +341,7 @@ def test_seeds_are_numbers_with_commas(run, digits, tiny, seeds):
     assert "seeds must be whole numbers with commas, such as 0,1,2" in err
 
 
+@pytest.mark.medium
 def test_a_saved_study_is_shown_with_its_verdicts_and_drawn(run, digits, tiny, tmp_path):
     tz.register_backbone("other", tz.backbone_info(tiny).builder, minimum_size=8)
     run("compare", tiny, "other", *digits, "--out", str(tmp_path / "study"))
@@ -333,6 +364,7 @@ def test_the_articles_study_leaves_its_ladder(run, tiny, tmp_path):
     assert (out / "ladder.md").read_text().count("| tiny |") == 8
 
 
+@pytest.mark.medium
 def test_the_articles_faults_can_be_asked_for(run, tiny):
     arguments = ["-d", "digits", "--train", "60", "--test", "60", "-w", "none", "-r", "article", "--faithful"]
     code, out, _ = run("fit", tiny, *arguments, "--epochs", "1", "--head", "linear", "-q")
@@ -396,6 +428,7 @@ def test_saving_the_model_and_the_cache_can_be_turned_off(run, told):
     assert (told[0]["save_model"], told[0]["cache"], told[0]["learning_rate"]) == (False, False, 0.1)
 
 
+@pytest.mark.medium
 def test_fit_without_its_model_leaves_the_rest(run, digits, tiny, tmp_path):
     code, out, _ = run("fit", tiny, *digits, "--no-save-model", "--out", str(tmp_path / "run"))
     assert code == 0
@@ -421,6 +454,7 @@ def test_a_wrong_value_gets_the_librarys_own_words(run, tiny, digits, words, mes
     assert message in err
 
 
+@pytest.mark.medium
 def test_find_rate_prints_its_suggestion_and_leaves_curve_and_figures(run, digits, tiny, tmp_path):
     code, out, _ = run("find-rate", tiny, *digits, "--steps", "20", "--out", str(tmp_path / "rates"))
     assert code == 0
@@ -528,6 +562,7 @@ def read(folder):
     return json.loads((folder / "run.json").read_text())
 
 
+@pytest.mark.medium
 def test_photos_are_read_as_the_options_say(run, tiny, photos, monkeypatch):
     monkeypatch.chdir(photos)
     options = ["--skip-unreadable", "--read-size", "24", "--resize", "pad", "--background", "black"]
@@ -557,6 +592,7 @@ def test_a_broken_photo_ends_the_call_with_its_name(run, tiny, photos):
     assert "--skip-unreadable" in err
 
 
+@pytest.mark.medium
 def test_a_table_is_read(run, tiny, photos):
     columns = ["--image-column", "file", "--label-column", "kind"]
     out = photos / "run"
@@ -565,6 +601,7 @@ def test_a_table_is_read(run, tiny, photos):
     assert read(out)["class_names"] == ["leaf", "rose"]
 
 
+@pytest.mark.medium
 def test_a_path_alone_is_a_folder(run, tiny, photos):
     folder = str(photos / "photos")
     code, out, _ = run("fit", tiny, "--path", folder, "--skip-unreadable", *QUICK)
@@ -594,6 +631,7 @@ def test_options_that_contradict_each_other_are_refused(run, tiny, photos, argum
     assert part in err
 
 
+@pytest.mark.medium
 def test_a_name_goes_before_a_folder_and_that_is_said(run, tiny, photos, monkeypatch, caplog):
     (photos / "photos").rename(photos / "digits")
     monkeypatch.chdir(photos)
@@ -611,6 +649,7 @@ def test_a_command_without_arguments_shows_its_help_and_no_more(run, arguments):
     assert "Usage: transferzoo" in out
 
 
+@pytest.mark.medium
 def test_json_is_all_that_standard_output_holds(run, tmp_path):
     arguments = [
         "fit",
@@ -646,6 +685,7 @@ def test_json_is_all_that_standard_output_holds(run, tmp_path):
     assert "precision" in out
 
 
+@pytest.mark.medium
 def test_a_comparison_is_json_too(run):
     arguments = (
         "compare mobilenet_025 mobilenet_v2_035 -d digits -w none -r linear_probe --train 50 --test 50"

@@ -66,6 +66,7 @@ def test_it_is_readable_at_80_columns(run, digits):
     assert max(map(len, out.splitlines())) <= 80
 
 
+@pytest.mark.medium
 def test_brackets_in_a_name_are_no_markup(run, tiny, tmp_path):
     from PIL import Image
 

@@ -180,6 +180,7 @@ def test_markup_in_a_record_is_shown_as_it_is(run, pair):
     assert "[link=x]" in out
 
 
+@pytest.mark.medium
 def test_neither_command_loads_keras_unless_asked_to(pair):
     code = (
         "import sys, transferzoo.cli.records; from transferzoo import cli; "

@@ -25,6 +25,7 @@ def result(data):
     )
 
 
+@pytest.mark.medium
 def test_the_accuracy_without_them_is_that_of_the_others(result):
     found = result.without_copies
     assert (found.copies, found.images) == (10, 50)
@@ -35,11 +36,13 @@ def test_the_accuracy_without_them_is_that_of_the_others(result):
     )
 
 
+@pytest.mark.medium
 def test_a_saved_run_still_knows_them(result, tmp_path):
     again = tz.Result.load(result.save(tmp_path / "run"))
     assert again.without_copies == result.without_copies
 
 
+@pytest.mark.medium
 def test_there_is_none_without_copies_or_without_lint(data, result):
     unasked = dataclasses.replace(result, provenance={})
     assert unasked.without_copies is None
@@ -48,6 +51,7 @@ def test_there_is_none_without_copies_or_without_lint(data, result):
     assert without_copies(dataclasses.replace(result, provenance={"findings": [everything]})) is None
 
 
+@pytest.mark.medium
 def test_near_copies_are_left_out_too(result):
     findings = [{"code": "TZ201", "images": [1, 2]}, {"code": "TZ202", "images": [2, 7]}, {"code": "TZ205"}]
     assert copied_places(findings, 60) == [1, 2, 7]

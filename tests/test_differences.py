@@ -344,6 +344,7 @@ class TestWords:
         assert found["settings"] == [{"path": "seed", "a": 0, "b": 1}]
 
 
+@pytest.mark.medium
 def test_a_real_run_read_back_is_like_itself(tiny, tiny_digits, quick, tmp_path):
     options = {"recipe": quick, "weights": None, "lint": False, "verbose": False}
     run = tz.fit_and_evaluate(tiny, tiny_digits, out=tmp_path / "run", **options)

@@ -80,6 +80,7 @@ def test_the_errors_shown_are_the_errors_raised(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.strip() == blocks(page, "text")[0].strip()
 
 
+@pytest.mark.medium
 def test_the_feature_map_sizes_shown_are_those_printed(capsys):
     page = ROOT / "docs" / "preprocessing.md"
     namespace = {}
@@ -148,9 +149,10 @@ def test_every_built_in_name_is_on_the_page_of_its_kind(page, names):
 def test_the_readme_holds_the_two_commands_that_set_the_library_up():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = dict(re.findall(r"<!-- command: (\w+) -->\n```sh\n([^\n]+)\n```\n", text))
+    tests = 'python -m pytest -n auto -m "not medium and not slow"'
     assert commands == {
         "demo": "python -m pip install . && transferzoo demo",
-        "tests": 'python -m pip install -e ".[test]" && python -m pytest -n auto -m "not slow"',
+        "tests": f'python -m pip install -e ".[test]" && {tests}',
     }
 
 
@@ -290,6 +292,7 @@ def test_the_command_lines_shown_name_commands_and_options_that_exist():
         assert set(re.findall(r"(?<= )--?[a-z][a-z-]*", line)) - {"--help"} <= known, line
 
 
+@pytest.mark.medium
 def test_the_help_excerpts_are_lines_of_the_real_help():
     import subprocess
     import sys

@@ -84,6 +84,7 @@ def test_a_package_that_goes_away_leaves_no_half_sum(packages, tmp_path):
     assert used.joules is None
 
 
+@pytest.mark.medium
 def test_a_run_has_its_energy_among_its_costs(packages, tiny_digits, monkeypatch):
     counted = iter(range(5_000_000, 10**9, 1_000_000))
 
@@ -98,6 +99,7 @@ def test_a_run_has_its_energy_among_its_costs(packages, tiny_digits, monkeypatch
     assert tz.ground.metrics.metric_info("train_joules").show(1234.0) == "1.23 kJ"
 
 
+@pytest.mark.medium
 def test_a_model_is_predicted_until_counters_move(packages, monkeypatch):
     monkeypatch.setattr("transferzoo.costs.model_costs.ENERGY_SECONDS", 0.05)
     images = np.zeros((1, 32, 32, 3), "uint8")

@@ -32,6 +32,7 @@ def classifier(**options):
     return tz.TransferClassifier("mobilenet_025", weights=None, flip_safe=False, **options)
 
 
+@pytest.mark.medium
 def test_labels_keep_their_names_and_probabilities_their_order(fitted, digits):
     assert fitted.classes_.tolist() == sorted(NAMES)
     probabilities = fitted.predict_proba(digits[2])
@@ -43,6 +44,7 @@ def test_labels_keep_their_names_and_probabilities_their_order(fitted, digits):
     assert right.mean() > 0.3
 
 
+@pytest.mark.medium
 def test_it_trains_what_fit_trains(fitted, digits):
     x, y = digits[:2]
     data = tz.from_arrays(x, np.unique(y, return_inverse=True)[1], test=0, flip_safe=False)
@@ -65,6 +67,7 @@ def test_a_pickled_classifier_predicts_the_same(fitted, digits):
     np.testing.assert_allclose(again.predict_proba(digits[2]), fitted.predict_proba(digits[2]), atol=1e-6)
 
 
+@pytest.mark.medium
 def test_cross_validation_and_a_grid(digits):
     x, y = digits[:2]
     scores = cross_val_score(classifier(), x, y, cv=2)
@@ -74,12 +77,14 @@ def test_cross_validation_and_a_grid(digits):
     assert grid.best_estimator_.predict(x[:3]).shape == (3,)
 
 
+@pytest.mark.medium
 def test_a_pipeline_may_end_in_it(digits):
     x, y = digits[:2]
     invert = FunctionTransformer(lambda images: 255 - images)
     assert make_pipeline(invert, classifier()).fit(x, y).predict(x[:4]).shape == (4,)
 
 
+@pytest.mark.medium
 def test_files_are_read(tmp_path, digits):
     x, y = digits[:2]
     paths = []
@@ -91,6 +96,7 @@ def test_files_are_read(tmp_path, digits):
     np.testing.assert_array_equal(from_files.predict(paths[:9]), from_arrays.predict(x[:9]))
 
 
+@pytest.mark.medium
 def test_options_reach_the_training(digits):
     x, y = digits[:2]
     made = classifier(recipe="head", options={"epochs": 2}).fit(x, y)

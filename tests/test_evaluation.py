@@ -291,5 +291,6 @@ def test_the_judging_wing_starts_without_keras_matplotlib_or_sklearn():
     assert not {"keras", "tensorflow", "matplotlib", "sklearn"} & set(loaded)
 
 
+@pytest.mark.medium
 def test_the_import_check_can_fail():
     assert "sklearn" in loaded_after("import sklearn.metrics")

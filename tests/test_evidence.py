@@ -39,6 +39,7 @@ def by_brute_force(features, labels):
     return np.mean(found)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("images", "channels"), [(40, 5), (40, 39), (30, 60)], ids=["tall", "nearly square", "wide"]
 )

@@ -74,6 +74,7 @@ def made(tmp_path_factory, trained):
 # --- what an exported model computes
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", EACH)
 def test_an_exported_model_gives_the_probabilities_of_its_run(name, made, trained, tiny_digits):
     export = made(name)
@@ -91,6 +92,7 @@ def test_an_exported_model_gives_the_probabilities_of_its_run(name, made, traine
     assert read.probabilities(tiny_digits.x_test[:0]).shape == (0, 10)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", EACH)
 def test_it_names_what_is_on_photos_as_the_run_does(name, made, trained, tiny_digits):
     read = tz.load_model(made(name).path)
@@ -106,6 +108,7 @@ def test_it_names_what_is_on_photos_as_the_run_does(name, made, trained, tiny_di
     )
 
 
+@pytest.mark.medium
 def test_a_run_of_logits_gives_probabilities_too(tiny, tmp_path, tiny_digits):
     model = tz.build(tiny, 10, weights=None, input_shape=(32, 32, 3), classifier_activation=None)
     trained = tz.fit_and_evaluate(model, tiny_digits, recipe="linear_probe", verbose=False, lint=False)
@@ -115,12 +118,14 @@ def test_a_run_of_logits_gives_probabilities_too(tiny, tmp_path, tiny_digits):
     np.testing.assert_allclose(read.probabilities(tiny_digits.x_test), trained.y_prob, atol=1e-4)
 
 
+@pytest.mark.medium
 def test_half_precision_halves_the_file(made):
     full, half = made("litert"), made("litert", "float16")
     assert half.file_bytes < 0.6 * full.file_bytes
     assert half.largest_difference < 0.05
 
 
+@pytest.mark.medium
 def test_whole_numbers_quarter_the_file_and_their_rows_sum_to_one(made, tiny_digits):
     full, small = made("litert"), made("litert", "int8")
     assert small.file_bytes < 0.45 * full.file_bytes
@@ -139,6 +144,7 @@ def test_ranges_are_measured_on_training_images_alone(tiny_digits):
 # --- a row of the comparison
 
 
+@pytest.mark.medium
 def test_an_exported_model_is_a_row_beside_its_run(made, trained, tiny_digits, tmp_path):
     export = made("litert")
     row = tz.load_model(export.path).evaluate(tiny_digits)
@@ -157,6 +163,7 @@ def test_an_exported_model_is_a_row_beside_its_run(made, trained, tiny_digits, t
         _ = again.model
 
 
+@pytest.mark.medium
 def test_a_keras_model_is_tested_again_and_gives_the_same(trained, tiny_digits):
     again = trained.predictor.evaluate(tiny_digits, name="again")
     np.testing.assert_allclose(again.y_prob, trained.y_prob, atol=1e-6)
@@ -164,18 +171,21 @@ def test_a_keras_model_is_tested_again_and_gives_the_same(trained, tiny_digits):
     assert {key: again.metrics[key] for key in same} == pytest.approx(same, abs=1e-4)
 
 
+@pytest.mark.medium
 def test_a_dataset_with_other_classes_is_refused(trained, tiny_digits):
     other = tz.from_arrays(tiny_digits.x_train, tiny_digits.y_train, class_names=list("ABCDEFGHIJ"))
     with pytest.raises(InvalidInputError, match="a dataset with the model's classes"):
         trained.predictor.evaluate(other)
 
 
+@pytest.mark.medium
 def test_a_dataset_of_another_size_is_refused(trained, tiny_digits):
     other = tz.from_arrays(np.repeat(tiny_digits.x_train, 2, axis=1), tiny_digits.y_train)
     with pytest.raises(InvalidInputError, match=r"a dataset of images of shape \(32, 32, 3\)"):
         trained.export("litert", "x.tflite", data=other)
 
 
+@pytest.mark.medium
 def test_an_array_in_place_of_a_dataset_is_refused(trained, tiny_digits):
     with pytest.raises(InvalidInputError, match="data must be a Dataset"):
         trained.predictor.evaluate(tiny_digits.x_test)
@@ -184,6 +194,7 @@ def test_an_array_in_place_of_a_dataset_is_refused(trained, tiny_digits):
 # --- what it is checked on
 
 
+@pytest.mark.medium
 def test_without_a_dataset_generated_images_are_taken_and_it_is_said(small, tmp_path):
     export = small.predictor.export("litert", tmp_path / "a.tflite")
     assert (export.images, export.images_from) == (16, "generated images")
@@ -192,6 +203,7 @@ def test_without_a_dataset_generated_images_are_taken_and_it_is_said(small, tmp_
         small.predictor.export("litert", tmp_path / "b.tflite", precision="int8")
 
 
+@pytest.mark.medium
 def test_images_of_another_split_are_not_taken_for_the_runs(trained, tmp_path, caplog):
     copy = shutil.copytree(trained.folder, tmp_path / "run")
     record = json.loads((copy / "run.json").read_text())
@@ -201,6 +213,7 @@ def test_images_of_another_split_are_not_taken_for_the_runs(trained, tmp_path, c
     assert "are others now" in caplog.text
 
 
+@pytest.mark.medium
 def test_a_model_that_computes_something_else_is_not_written(monkeypatch, small, tmp_path):
     form = FORMATS["litert"]
     real = form.open
@@ -215,6 +228,7 @@ def test_a_model_that_computes_something_else_is_not_written(monkeypatch, small,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.medium
 def test_a_model_that_its_runtime_refuses_is_not_written(monkeypatch, small, tmp_path):
     def refuse(path):
         raise RuntimeError("failed to\nprepare")
@@ -226,6 +240,7 @@ def test_a_model_that_its_runtime_refuses_is_not_written(monkeypatch, small, tmp
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.medium
 def test_a_model_that_says_the_same_of_all_images_is_warned_of(tiny, tmp_path, tiny_digits, caplog):
     model = tz.build(tiny, 10, weights=None, input_shape=(32, 32, 3))
     for weight in model.get_layer("head").weights:
@@ -240,6 +255,7 @@ def test_a_model_that_says_the_same_of_all_images_is_warned_of(tiny, tmp_path, t
 # --- what is refused, and leaves nothing behind
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("name", "path", "options", "message"),
     [
@@ -258,6 +274,7 @@ def test_a_wrong_argument_is_named(trained, tmp_path, monkeypatch, name, path, o
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("there", ["a.tflite", "a.tflite.json"])
 def test_nothing_is_written_over(trained, tmp_path, there):
     (tmp_path / there).write_text("mine")
@@ -266,6 +283,7 @@ def test_nothing_is_written_over(trained, tmp_path, there):
     assert (tmp_path / there).read_text() == "mine"
 
 
+@pytest.mark.medium
 def test_a_missing_package_is_named_before_anything_is_done(trained, tmp_path, monkeypatch):
     real = importlib.util.find_spec
     monkeypatch.setattr(
@@ -275,6 +293,7 @@ def test_a_missing_package_is_named_before_anything_is_done(trained, tmp_path, m
         trained.export("onnx", tmp_path / "a.onnx")
 
 
+@pytest.mark.medium
 def test_on_another_backend_a_process_of_its_own_converts(made, trained, tmp_path, monkeypatch):
     precision = "int8"
     expected = tz.load_model(made("litert", precision).path)
@@ -288,6 +307,7 @@ def test_on_another_backend_a_process_of_its_own_converts(made, trained, tmp_pat
     assert sorted(each.name for each in tmp_path.iterdir()) == ["digits.tflite", "digits.tflite.json"]
 
 
+@pytest.mark.medium
 def test_what_another_process_cannot_convert_is_said_in_one_sentence(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     monkeypatch.setattr(conversion.sys, "executable", shutil.which("false"))
@@ -320,6 +340,7 @@ def test_a_run_on_jax_is_exported(tmp_path):
     assert all(float(difference) < 1e-3 for difference in found.values())
 
 
+@pytest.mark.medium
 def test_what_keras_cannot_convert_is_said_in_one_sentence(trained, tmp_path, monkeypatch):
     def fail(*arguments, **options):
         raise ValueError("no such\noperation")
@@ -330,6 +351,7 @@ def test_what_keras_cannot_convert_is_said_in_one_sentence(trained, tmp_path, mo
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.medium
 def test_an_exported_model_is_not_exported_again(made, tmp_path):
     with pytest.raises(ExportError, match="Only a Keras model"):
         tz.load_model(made("litert").path).export("litert", tmp_path / "a.tflite")
@@ -343,6 +365,7 @@ def copied(export, folder):
     return folder / export.path.name
 
 
+@pytest.mark.medium
 def test_a_model_without_its_record_is_refused(made, tmp_path):
     path = copied(made("litert"), tmp_path / "copy")
     (path.parent / "digits.tflite.json").unlink()
@@ -350,6 +373,7 @@ def test_a_model_without_its_record_is_refused(made, tmp_path):
         tz.load_model(path)
 
 
+@pytest.mark.medium
 def test_a_changed_file_is_refused(made, tmp_path):
     path = copied(made("litert"), tmp_path / "copy")
     path.write_bytes(path.read_bytes() + b"0")
@@ -357,6 +381,7 @@ def test_a_changed_file_is_refused(made, tmp_path):
         tz.load_model(path)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -378,6 +403,7 @@ def test_a_damaged_record_is_refused(made, tmp_path, change, message):
         tz.load_model(path)
 
 
+@pytest.mark.medium
 def test_a_saved_models_record_lies_inside_it(made):
     path = made("saved_model").path
     record = json.loads((path / "transferzoo.json").read_text())
@@ -390,6 +416,7 @@ def test_a_saved_models_record_lies_inside_it(made):
 # --- the command
 
 
+@pytest.mark.medium
 def test_the_command_exports_tests_and_predicts(trained, tmp_path):
     def call(*arguments):
         done = subprocess.run(
@@ -415,6 +442,7 @@ def test_the_command_exports_tests_and_predicts(trained, tmp_path):
     assert found[0]["class_name"] in "0123456789"
 
 
+@pytest.mark.medium
 def test_the_command_refuses_a_full_folder_before_it_begins(trained, tmp_path, capsys):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine").write_text("")

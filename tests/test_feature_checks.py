@@ -45,6 +45,7 @@ def test_a_group_is_not_on_both_sides_of_a_fold():
     assert len(alone.index) < len(together.index)
 
 
+@pytest.mark.medium
 def test_lint_says_so_where_features_are_asked_for():
     data = tz.load_dataset("digits").subset(train=300, validation=60, test=100)
     assert "TZ217" not in {finding.code for finding in tz.lint("mobilenet_025", data, weights=None)}

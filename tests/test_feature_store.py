@@ -155,6 +155,7 @@ def test_a_computation_that_fails_says_so_and_leaves_nothing(store):
     assert [path.name for path in store.folder.iterdir()] == [".locks"]
 
 
+@pytest.mark.medium
 def test_two_processes_that_ask_at_once_compute_once(tmp_path):
     processes = [ask(tmp_path, pause=0.05, others=2) for _ in range(2)]
     answers = [process.communicate(timeout=60) for process in processes]

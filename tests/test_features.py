@@ -81,6 +81,7 @@ def test_a_model_cut_twice_has_the_same_digest(model):
     assert network_digest(first) == network_digest(second)
 
 
+@pytest.mark.medium
 def test_a_real_backbone_built_twice_has_the_same_digest():
     options = {"image_size": 64, "input_shape": (32, 32, 3)}
     first = extractor_of("mobilenet_v2_035", **options)
@@ -88,6 +89,7 @@ def test_a_real_backbone_built_twice_has_the_same_digest():
     assert network_digest(first) == network_digest(extractor_of("mobilenet_v2_035", **options))
 
 
+@pytest.mark.medium
 def test_the_same_network_has_the_same_digest_in_another_process(tmp_path, tiny_weights):
     code = """
 import sys

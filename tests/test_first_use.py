@@ -68,6 +68,7 @@ def new_machine(file_server, tiny_weights, tmp_path, monkeypatch):
 QUICK = {"recipe": "linear_probe", "image_size": "input", "cache": False}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("verbose", [True, False], ids=["progress", "quiet"])
 @pytest.mark.parametrize(
     "job",
@@ -113,6 +114,7 @@ main()
 """
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("command", "quiet"), [("fit", False), ("compare", True)])
 def test_the_command_line_fetches_weights_and_images(new_machine, tmp_path, command, quiet):
     arguments = [command, "tiny", "--dataset", "cifar10", "--recipe", "linear_probe", "--no-cache"]
@@ -156,6 +158,7 @@ def test_the_command_line_fetches_weights_and_images(new_machine, tmp_path, comm
     assert ("downloading CIFAR-10" in said) == (not quiet)
 
 
+@pytest.mark.medium
 def test_a_mirror_serves_both(new_machine, closed_url, monkeypatch):
     monkeypatch.setenv("TRANSFERZOO_MIRROR", new_machine.url)
     publish(closed_url, *new_machine.digests)

@@ -77,6 +77,7 @@ def test_lint_looks_at_a_dataset_without_test_images(tiny, untested):
     assert not codes & {"TZ201", "TZ203", "TZ206", "TZ207"}
 
 
+@pytest.mark.medium
 def test_fit_trains_the_weights_that_fit_and_evaluate_tests(tiny, digits, untested, quick):
     fitted = tz.fit(tiny, untested, weights=None, recipe=quick, seed=3, verbose=False)
     result = tz.fit_and_evaluate(tiny, digits, weights=None, recipe=quick, seed=3, verbose=False)
@@ -90,6 +91,7 @@ def test_fit_trains_the_weights_that_fit_and_evaluate_tests(tiny, digits, untest
     assert fitted.returned == result.provenance["returned"]
 
 
+@pytest.mark.medium
 def test_fit_keeps_to_minutes_and_says_what_it_chose(tiny, untested, quick):
     fitted = tz.fit(tiny, untested, weights=None, recipe=quick, minutes=0.05, verbose=False)
     assert fitted.chosen["epochs"] >= 1

@@ -55,6 +55,7 @@ def trained():
     return model
 
 
+@pytest.mark.medium
 def test_the_patch_that_decides_lights_up(trained):
     x, y, places = patched(40, 1)
     right = trained.predict(x, verbose=0).argmax(axis=1) == y
@@ -98,6 +99,7 @@ def test_classes_may_be_asked_for_one_by_one(trained):
     assert np.allclose(mixed[[1, 2]], both[1][[1, 2]], atol=1e-5)
 
 
+@pytest.mark.medium
 def test_with_several_stages_the_last_map_is_asked():
     models = [
         tz.build("mobilenet_025", 3, weights=None, image_size=96, stages=stages, seed=0) for stages in (1, 3)
@@ -113,6 +115,7 @@ def test_with_several_stages_the_last_map_is_asked():
     assert np.allclose(one, three, atol=1e-4)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", each_backbone())
 def test_every_backbone_has_a_map(name):
     record = tz.backbone_info(name)

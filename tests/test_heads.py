@@ -78,6 +78,7 @@ def test_cosine_logits_depend_on_directions_alone_and_stay_so_while_learning():
     assert np.allclose(logits, 10 * cosines, atol=1e-3)
 
 
+@pytest.mark.medium
 def test_several_dropouts_share_one_layer_and_are_none_outside_of_training():
     model = model_of(Head(Pool(), MultiSampleClassifier(0.5, 4)), (4, 5, 6), 3)
     kernel, bias = model.get_layer("logits").get_weights()
@@ -98,6 +99,7 @@ NEW_HEADS = [
 ]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("head", NEW_HEADS, ids=str)
 def test_heads_learn_and_say_that_they_are_not_linear(tiny, tiny_digits, head):
     from transferzoo.heads import is_linear

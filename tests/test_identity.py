@@ -135,6 +135,7 @@ class TestWhatDoesNot:
         assert model_digest(one) == model_digest(two)
 
 
+@pytest.mark.medium
 def test_a_run_whose_description_changed_is_loaded(tiny, tiny_digits, quick, tmp_path):
     options = {
         "weights": None,
@@ -150,6 +151,7 @@ def test_a_run_whose_description_changed_is_loaded(tiny, tiny_digits, quick, tmp
     assert first.provenance["started"] == again.provenance["started"]
 
 
+@pytest.mark.medium
 def test_a_run_of_another_head_is_not_loaded(tiny, tiny_digits, quick, tmp_path):
     options = {
         "weights": None,
@@ -174,6 +176,7 @@ class TestTime:
 
         return call
 
+    @pytest.mark.medium
     def test_features_from_the_cache_count_with_what_they_took(self, fit, tmp_path):
         first = fit("linear_probe")
         assert first.costs["reused_feature_seconds"] == 0
@@ -187,6 +190,7 @@ class TestTime:
         assert "for features that an earlier run computed" in str(second)
         assert "earlier run" not in str(first)
 
+    @pytest.mark.medium
     def test_a_run_does_not_count_its_own_features_twice(self, fit):
         recipe = tz.Recipe(
             name="twice",
@@ -199,6 +203,7 @@ class TestTime:
         spent = sum(entry.seconds for entry in FeatureStore().entries())
         assert fit(recipe).costs["reused_feature_seconds"] == pytest.approx(spent)
 
+    @pytest.mark.medium
     def test_the_table_marks_them(self, fit, tiny, tiny_weights, tiny_digits):
         fit("linear_probe")
         options = {"weights": tiny_weights, "image_size": "input", "verbose": False, "lint": False}
@@ -206,6 +211,7 @@ class TestTime:
         assert " s*" in str(study)
         assert "* with the time that features from the cache took" in str(study)
 
+    @pytest.mark.medium
     def test_a_saved_run_with_them_is_verified(self, fit, tmp_path):
         fit("linear_probe")
         fit("linear_probe", out=tmp_path / "run")
@@ -260,6 +266,7 @@ def test_find_learning_rate_speaks_of_itself(tiny, tiny_digits):
         tz.find_learning_rate(model, tiny_digits, head="mlp")
 
 
+@pytest.mark.medium
 def test_a_users_model_is_not_said_to_have_random_weights(tiny_digits, quick):
     layers = [keras.Input((32, 32, 3)), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
     model = keras.Sequential([*layers, keras.layers.Dense(10)])

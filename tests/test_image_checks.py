@@ -200,6 +200,7 @@ def test_codes_can_be_left_out_of_lint(tiny):
         tz.lint(tiny, data, weights=None, ignore=["TZ2O7"])
 
 
+@pytest.mark.medium
 def test_a_run_keeps_what_was_found(tiny, quick, tmp_path):
     data = tz.load_dataset("digits").subset(train=60, validation=30, test=30)
     result = tz.fit_and_evaluate(tiny, data, weights=None, recipe=quick, out=tmp_path / "run", verbose=False)

@@ -186,6 +186,7 @@ MEETING = [
     "studies.sweeping",
     "studies.ranking",
     "studies.transferability",
+    "studies.halving",
 ]
 COMMANDS = [
     "cli.options",
@@ -269,6 +270,7 @@ def test_importing_the_library_and_asking_for_names_loads_nothing_heavy():
     assert loaded_after(LIGHT_CALLS) == []
 
 
+@pytest.mark.medium
 def test_the_check_for_heavy_packages_can_fail():
     assert loaded_after("import transferzoo.models.construct")[0] == "keras"
 

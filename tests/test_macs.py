@@ -253,6 +253,7 @@ def test_counting_calls_no_layer_and_changes_no_graph():
     assert (model.to_json(), len(conv._inbound_nodes), len(network._inbound_nodes)) == before
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", [*PUBLISHED, "vgg16", "vgg19", "alexnet"])
 def test_backbones_count_as_published_with_no_layer_left_out(name):
     model = tz.build(name, 1000, weights=None, input_shape=(224, 224, 3))
@@ -271,6 +272,7 @@ def test_backbones_count_as_published_with_no_layer_left_out(name):
     assert total / 1e6 == pytest.approx(PUBLISHED[name], rel=0.016 if name == "resnet50" else 0.005)
 
 
+@pytest.mark.medium
 def test_resnet50_is_the_variant_with_the_stride_in_the_1x1_convolution():
     # 3.86 GMAC; with the stride in the 3×3 convolution it would be 4.09
     assert count_macs(keras.applications.ResNet50(weights=None)).total == 3_857_973_248
@@ -359,6 +361,7 @@ def profiled(model, shape):
     return tf.compat.v1.profiler.profile(graph, options=options).total_float_ops / 2
 
 
+@pytest.mark.medium
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's profiler is the witness")
 @pytest.mark.parametrize(
     ("name", "options"),

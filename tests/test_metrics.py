@@ -13,6 +13,7 @@ def test_every_entry_is_of_a_known_kind_and_has_a_title():
     assert all(metric.title and metric.title[0].isupper() for metric in METRICS.values())
 
 
+@pytest.mark.medium
 def test_whatever_a_run_reports_is_in_the_table(tiny, tiny_digits):
     result = tz.fit_and_evaluate(tiny, tiny_digits, weights=None, epochs=1, lint=False)
     for name in (*result.metrics, *result.costs):

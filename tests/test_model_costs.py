@@ -17,6 +17,7 @@ def costs():
     return tz.measure_costs("mobilenet_025", input_shape=(32, 32, 3), num_classes=10)
 
 
+@pytest.mark.medium
 def test_what_is_counted_is_what_the_model_has(costs):
     model = tz.build("mobilenet_025", 10, weights=None, input_shape=(32, 32, 3), image_size="input")
     assert costs.parameters == model.count_params()
@@ -26,6 +27,7 @@ def test_what_is_counted_is_what_the_model_has(costs):
     assert costs.uncounted == ()
 
 
+@pytest.mark.medium
 def test_times_have_a_spread_and_the_best_batch_is_the_fastest(costs):
     assert 0 < costs.latency_ms_q1 <= costs.latency_ms <= costs.latency_ms_q3
     assert 0 < costs.images_per_second_q1 <= costs.images_per_second <= costs.images_per_second_q3
@@ -34,11 +36,13 @@ def test_times_have_a_spread_and_the_best_batch_is_the_fastest(costs):
     assert costs.peak_memory_bytes > costs.peak_memory_growth_bytes >= 0
 
 
+@pytest.mark.medium
 def test_costs_are_plain_json(costs):
     record = json.loads(json.dumps(costs.to_dict()))
     assert (record["name"], record["image_size"]) == ("mobilenet_025", [32, 32])
 
 
+@pytest.mark.medium
 def test_a_backbone_is_measured_at_its_native_size_unless_told_otherwise(tiny):
     assert tz.measure_costs(tiny, num_classes=3).image_size == (tz.backbone_info(tiny).native_size,) * 2
     assert tz.measure_costs(tiny, np.zeros((4, 16, 16, 3), np.uint8), num_classes=3).image_size == (16, 16)
@@ -66,6 +70,7 @@ def test_an_unknown_name_is_refused():
         tz.measure_costs("mobilnet")
 
 
+@pytest.mark.medium
 def test_the_command_line_shows_a_row_a_model():
     call = [
         sys.executable,
@@ -91,6 +96,7 @@ def test_the_command_line_refuses_a_wrong_name_before_anything_is_measured(capsy
     assert "Did you mean 'mobilenet'" in capsys.readouterr().err
 
 
+@pytest.mark.medium
 def test_the_best_model_of_a_study_within_limits(saved_run, tmp_path, capsys):
     saved_run(tmp_path / "study" / "tiny-0")
     assert cli.run(["study", "best", str(tmp_path / "study"), "--max-megabytes", "100"]) == 0

@@ -47,6 +47,7 @@ def built(request):
 # --- the contract
 
 
+@pytest.mark.medium
 def test_whole_numbers_and_floats_of_the_same_pixels_give_the_same_probabilities(built):
     _, model = built
     x = images()
@@ -222,6 +223,7 @@ def test_a_map_of_more_cells_is_no_cause_for_a_warning(caplog, tiny):
 # --- strides
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("options", "size", "cells"),
     [
@@ -246,6 +248,7 @@ def mobilenet_weights(tmp_path_factory):
     return path
 
 
+@pytest.mark.medium
 def test_weights_from_a_file_are_those_of_the_network_whose_strides_changed(mobilenet_weights):
     options = {"weights": mobilenet_weights, "stem": "stride1", "output_stride": 8}
     plain, changed = (
@@ -255,6 +258,7 @@ def test_weights_from_a_file_are_those_of_the_network_whose_strides_changed(mobi
     assert all(map(np.array_equal, plain.get_weights(), changed.get_weights()))
 
 
+@pytest.mark.medium
 def test_without_enlarging_images_stay_as_they_are_whatever_the_stem():
     model = tz.build("mobilenet_025", 10, weights=None, stem="stride1")
     assert backbone_of(model).output_shape == (None, 2, 2, 256)
@@ -527,6 +531,7 @@ def pooled(input_shape):
     return keras.Model(images, keras.layers.MaxPooling2D()(x))
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["scaled", "bgr", "dense", "pooled"])
 def test_a_saved_model_predicts_the_same_where_transferzoo_is_not_installed(carried_away, name):
     here, there = carried_away[name]

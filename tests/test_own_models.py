@@ -35,6 +35,7 @@ def dense_first():
     return DenseFirst()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("make", [Subclassed, dense_first])
 @pytest.mark.filterwarnings("ignore:.*does not have a `build:UserWarning")
 def test_a_subclassed_model_trains_on_whole_numbers(tiny_digits, quick, make):
@@ -82,6 +83,7 @@ class TestShared:
         with pytest.raises(InvalidInputError, match="one and the same object"):
             tz.compare({"a": model, "b": model}, tiny_digits, recipe=quick, **QUICK)
 
+    @pytest.mark.medium
     def test_models_of_their_own_are_taken(self, tiny_digits, quick, parts):
         base, head = parts
         models = {"a": head(base(), 4), "b": head(base(), 8)}
@@ -115,6 +117,7 @@ class TestScaledTwice:
         assert scaling_layers(keras.Sequential(layers)) == []
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("size", [None, 48])
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("record", ["mobilenet", "vgg16"])
@@ -151,11 +154,13 @@ class TestFrozen:
         )
         return keras.models.load_model(out / "model.keras")
 
+    @pytest.mark.medium
     def test_fine_tuning_a_frozen_backbone_is_refused(self, saved, tiny_digits):
         with pytest.raises(InvalidInputError, match="this backbone is frozen") as caught:
             tz.fit_and_evaluate(saved, tiny_digits, recipe="fine_tune", epochs=1, **QUICK)
         assert "model.get_layer('backbone').trainable = True" in str(caught.value)
 
+    @pytest.mark.medium
     def test_the_remedy_works(self, saved, tiny_digits):
         saved.get_layer("backbone").trainable = True
         before = [value.copy() for value in saved.get_layer("backbone").get_weights()]
@@ -169,6 +174,7 @@ class TestFrozen:
                 tiny, tiny_digits, recipe="fine_tune", weights=tiny_weights, trainable="none", **QUICK
             )
 
+    @pytest.mark.medium
     def test_default_trains_the_head_and_says_so(self, saved, tiny_digits, caplog):
         result = tz.fit_and_evaluate(saved, tiny_digits, **QUICK)
         assert result.history["phase"] == ["probe"] or len(set(result.history["phase"])) == 1
@@ -176,6 +182,7 @@ class TestFrozen:
 
 
 class TestPhases:
+    @pytest.mark.medium
     def test_an_option_reaches_the_last_phase_that_applies_and_no_other(
         self, tiny, tiny_weights, tiny_digits
     ):
@@ -192,6 +199,7 @@ class TestPhases:
         )
         assert result.history["phase"] == ["first", "second", "second", "second"]
 
+    @pytest.mark.medium
     def test_the_recorded_recipe_holds_the_phases_that_ran(self, tiny, tiny_digits):
         recipe = tz.Recipe(
             name="two",
@@ -220,6 +228,7 @@ class TestPhases:
         assert [phase["name"] for phase in result.settings["recipe"]["phases"]] == ["all"]
         assert result.history["phase"] == ["all"]
 
+    @pytest.mark.medium
     def test_a_function_that_makes_a_linear_head_runs_what_is_recorded(self, tiny, tiny_weights, tiny_digits):
         def head(features, num_classes):
             pooled = keras.layers.GlobalAveragePooling2D()(features)

@@ -94,6 +94,7 @@ def test_what_the_images_do_not_tell_is_undecided():
     assert not difference(GOOD[few], GOOD[few] & (IMAGES[few] % 100 != 1)).equal_within(0.005)
 
 
+@pytest.mark.medium
 def test_a_comparison_says_beforehand_what_its_images_can_show(tiny, quick, tiny_digits, capsys):
     tz.compare({"a": tiny}, tiny_digits, weights=None, recipe=quick, lint=False)
     assert f"{len(tiny_digits.y_test)} test images " in capsys.readouterr().err.splitlines()[0]

@@ -48,6 +48,7 @@ def files(photos):
     return sorted(photos.rglob("*.png"))[::7]
 
 
+@pytest.mark.medium
 def test_a_photo_is_named_with_its_probabilities(result, files):
     (found,) = result.predict(files[0], top=2)
     assert found.file == str(files[0])
@@ -59,6 +60,7 @@ def test_a_photo_is_named_with_its_probabilities(result, files):
     json.dumps(found.to_dict())
 
 
+@pytest.mark.medium
 def test_photos_are_read_as_they_were_for_training(result, files):
     x = tz.read_images(files, 32, resize="pad", background="black")
     expected = result.model.predict(x, verbose=0)
@@ -68,6 +70,7 @@ def test_photos_are_read_as_they_were_for_training(result, files):
         )
 
 
+@pytest.mark.medium
 def test_every_form_of_an_image_gets_the_same_answer(result, files):
     told = [each.top for each in result.predict(files)]
     opened = [Image.open(file) for file in files]
@@ -78,12 +81,14 @@ def test_every_form_of_an_image_gets_the_same_answer(result, files):
     assert result.predict(opened[0])[0].top == result.predict(arrays[0])[0].top == told[0]
 
 
+@pytest.mark.medium
 def test_a_folder_is_looked_through(result, photos):
     found = result.predict(photos)
     assert [each.file for each in found] == [str(file) for file in sorted(photos.rglob("*.png"))]
     assert result.predict(photos / "red")[0].file == str(photos / "red" / "00.png")
 
 
+@pytest.mark.medium
 def test_the_model_s_file_alone_predicts_the_same(result, files, tmp_path):
     moved = tmp_path / "elsewhere.keras"
     moved.write_bytes((result.folder / "model.keras").read_bytes())
@@ -93,6 +98,7 @@ def test_the_model_s_file_alone_predicts_the_same(result, files, tmp_path):
     assert tz.load_model(result.folder).predict(files) == tz.Result.load(result.folder).predict(files)
 
 
+@pytest.mark.medium
 def test_keras_alone_still_loads_it(result, files):
     code = (
         "import sys; sys.modules['transferzoo'] = None\n"
@@ -103,6 +109,7 @@ def test_keras_alone_still_loads_it(result, files):
     assert ran.stdout.strip() == "(None, 3)", ran.stderr[-2000:]
 
 
+@pytest.mark.medium
 def test_a_share_of_the_validation_images_sets_the_threshold(result, files):
     confidence = result.validation_prob.max(axis=1)
     threshold = result.predictor.threshold(0.25)
@@ -114,6 +121,7 @@ def test_a_share_of_the_validation_images_sets_the_threshold(result, files):
     assert str(next(each for each in result.predict(files, reject=0.999) if each.rejected)).count("none of")
 
 
+@pytest.mark.medium
 def test_a_run_without_validation_images_has_no_threshold(result):
     from dataclasses import replace
 
@@ -122,6 +130,7 @@ def test_a_run_without_validation_images_has_no_threshold(result):
         bare.predict(np.zeros((1, 32, 32, 3), "uint8"), reject=0.1)
 
 
+@pytest.mark.medium
 def test_grey_images_meet_a_model_of_grey_images(tmp_path):
     x = RNG.integers(0, 255, (60, 16, 16, 1), dtype="uint8")
     data = tz.from_arrays(x, np.arange(60) % 2)
@@ -134,6 +143,7 @@ def test_grey_images_meet_a_model_of_grey_images(tmp_path):
         result.predict(np.zeros((1, 16, 16, 3), "uint8"))
 
 
+@pytest.mark.medium
 def test_a_photo_that_cannot_be_read_is_named_or_left_out(result, files, tmp_path, caplog):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"no photo")
@@ -146,6 +156,7 @@ def test_a_photo_that_cannot_be_read_is_named_or_left_out(result, files, tmp_pat
     assert "broken.jpg" in caplog.text
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     "images",
     [
@@ -160,6 +171,7 @@ def test_what_is_no_image_is_refused(result, images):
         result.predict(images)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("argument", "value"),
     [("top", value) for value in (0, "3", 1.5, True)]
@@ -171,6 +183,7 @@ def test_a_bad_option_is_refused(result, argument, value):
         result.predict(np.zeros((1, 32, 32, 3), "uint8"), **{argument: value})
 
 
+@pytest.mark.medium
 def test_a_file_that_is_no_model_is_refused(result, tmp_path):
     with pytest.raises(RecordError, match="no such file"):
         tz.load_model(tmp_path / "gone.keras")
@@ -182,6 +195,7 @@ def test_a_file_that_is_no_model_is_refused(result, tmp_path):
         tz.load_model(tmp_path / "plain.keras")
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("key", "value"),
     [
@@ -204,12 +218,14 @@ def test_a_damaged_record_is_refused(result, tmp_path, key, value):
         tz.load_model(tmp_path / "model.keras")
 
 
+@pytest.mark.medium
 def test_the_command_line_says_the_same(result, files, capsys):
     assert command(["predict", str(result.folder), *map(str, files), "--json", "--top", "2"]) == 0
     records = json.loads(capsys.readouterr().out)
     assert records == [json.loads(json.dumps(each.to_dict())) for each in result.predict(files, top=2)]
 
 
+@pytest.mark.medium
 def test_the_command_line_shows_a_line_a_photo(result, photos, capsys):
     assert (
         command(["predict", str(result.folder / "model.keras"), str(photos / "red"), "--reject", "0.5"]) == 0
@@ -219,6 +235,7 @@ def test_the_command_line_shows_a_line_a_photo(result, photos, capsys):
     assert len([line for line in lines if ".png" in line]) == 30
 
 
+@pytest.mark.medium
 def test_the_command_line_reads_paths_from_standard_input(result, files):
     ran = subprocess.run(
         [sys.executable, "-m", "transferzoo", "predict", str(result.folder), "-", "--json"],
@@ -235,6 +252,7 @@ def test_the_command_line_refuses_what_is_not_there_before_anything_slow(tmp_pat
     assert "does not exist" in capsys.readouterr().err
 
 
+@pytest.mark.medium
 def test_what_keras_wrote_is_counted_alone(result, tmp_path):
     from transferzoo.results.predictor import bytes_by_keras
 

@@ -109,6 +109,7 @@ def test_bytes_are_counted_with_their_prefix(clock, capsys):
     assert capsys.readouterr().err == "downloading\ndownloading: 5 MB\n"
 
 
+@pytest.mark.medium
 def test_a_run_in_a_pipe_says_what_it_is_and_how_each_epoch_ended(tiny, quick, tiny_digits, capsys):
     tz.fit_and_evaluate(tiny, tiny_digits, weights=None, recipe=quick, epochs=2, lint=False)
     out, err = capsys.readouterr()
@@ -126,6 +127,7 @@ def test_a_run_in_a_pipe_says_what_it_is_and_how_each_epoch_ended(tiny, quick, t
     assert "95 % interval" in lines[4]
 
 
+@pytest.mark.medium
 def test_a_quiet_run_says_nothing(tiny, quick, tiny_digits, capsys):
     tz.fit_and_evaluate(tiny, tiny_digits, weights=None, recipe=quick, lint=False, verbose=False)
     assert capsys.readouterr() == ("", "")

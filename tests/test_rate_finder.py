@@ -55,6 +55,7 @@ def batches_seen(monkeypatch):
     return seen
 
 
+@pytest.mark.medium
 def test_the_rate_rises_exponentially_between_its_bounds(tiny, tiny_digits, batches_seen):
     curve = find(built(tiny), tiny_digits, lowest=1e-6, highest=1e-2)
     assert curve.rates[0] == pytest.approx(1e-6)
@@ -64,6 +65,7 @@ def test_the_rate_rises_exponentially_between_its_bounds(tiny, tiny_digits, batc
     np.testing.assert_allclose([rate for rate, _, _ in batches_seen], curve.rates, rtol=1e-6)
 
 
+@pytest.mark.medium
 def test_a_models_weights_are_put_back_to_the_last_bit(tiny, tiny_digits):
     model = built(tiny, head="article_mobilenet")
     before = weights_of(model)
@@ -71,6 +73,7 @@ def test_a_models_weights_are_put_back_to_the_last_bit(tiny, tiny_digits):
     assert weights_of(model) == before
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("failure", [RuntimeError, KeyboardInterrupt])
 def test_weights_are_put_back_when_it_is_broken_off(tiny, tiny_digits, monkeypatch, failure):
     model = built(tiny)
@@ -104,6 +107,7 @@ def test_what_learns_and_the_momenta_are_as_they_were(tiny, tiny_digits):
     assert not model.compiled
 
 
+@pytest.mark.medium
 def test_the_phases_before_the_main_one_place_the_head_first(tiny, tiny_digits):
     # BatchNorm with random weights gives other features in training than those the head was solved on
     main = dataclasses.replace(MAIN, batch_norm="inference")
@@ -113,6 +117,7 @@ def test_the_phases_before_the_main_one_place_the_head_first(tiny, tiny_digits):
     assert with_head.losses[0] < without.losses[0] - 0.2
 
 
+@pytest.mark.medium
 def test_validation_and_test_images_have_no_say(tiny, tiny_digits):
     rng = np.random.default_rng(0)
     others = {
@@ -132,6 +137,7 @@ def test_the_images_that_stand_in_for_validation_are_not_trained_on(tiny_digits)
     assert images == {image.tobytes() for image in tiny_digits.x_train}
 
 
+@pytest.mark.medium
 def test_the_phases_own_optimizer_is_used_with_a_plain_rate(tiny, tiny_digits, batches_seen):
     phase = dataclasses.replace(
         MAIN, optimizer="adamw", weight_decay=0.3, schedule="cosine", warmup=0.1, layer_decay=0.5
@@ -143,6 +149,7 @@ def test_the_phases_own_optimizer_is_used_with_a_plain_rate(tiny, tiny_digits, b
     assert min(optimizer._factors) < 1
 
 
+@pytest.mark.medium
 def test_the_phases_batches_and_augmentation_are_used(tiny, tiny_digits, batches_seen):
     find(built(tiny), tiny_digits, dataclasses.replace(MAIN, augmentation=Augmentation(shift=4)))
     assert all(len(x) == 20 for _, _, x in batches_seen)
@@ -151,6 +158,7 @@ def test_the_phases_batches_and_augmentation_are_used(tiny, tiny_digits, batches
     assert sum(image in known for image in seen) < len(seen) / 2
 
 
+@pytest.mark.medium
 def test_each_epoch_has_an_order_of_its_own(tiny, tiny_digits, batches_seen):
     find(built(tiny), tiny_digits)
     epochs = [np.concatenate([x for _, _, x in batches_seen[start : start + 5]]) for start in (0, 5)]
@@ -158,6 +166,7 @@ def test_each_epoch_has_an_order_of_its_own(tiny, tiny_digits, batches_seen):
     np.testing.assert_array_equal(*(np.sort(epoch, axis=0) for epoch in epochs))
 
 
+@pytest.mark.medium
 def test_label_smoothing_is_part_of_the_loss(tiny, tiny_digits):
     # as above: with other features than it was solved on, the head is far off, smoothed or not
     main = dataclasses.replace(MAIN, batch_norm="inference")
@@ -168,6 +177,7 @@ def test_label_smoothing_is_part_of_the_loss(tiny, tiny_digits):
     assert smoothed.raw_losses[0] > plain.raw_losses[0] + 0.1
 
 
+@pytest.mark.medium
 def test_the_first_loss_is_that_of_the_first_batch_as_keras_computes_it(tiny, tiny_digits, batches_seen):
     model = built(tiny)
     phase = dataclasses.replace(MAIN, batch_norm="inference")
@@ -189,17 +199,20 @@ def test_a_head_on_a_frozen_backbone_learns_on_features(tiny, tiny_digits, batch
     assert all(weight.trainable for weight in head_of(model).weights)
 
 
+@pytest.mark.medium
 def test_a_backbones_name_gives_the_same_curve_twice(tiny, tiny_digits):
     once, again = (find(tiny, tiny_digits, weights=None, seed=3) for _ in range(2))
     assert once == again
     assert once != find(tiny, tiny_digits, weights=None, seed=4)
 
 
+@pytest.mark.medium
 def test_options_reach_the_main_phase(tiny, tiny_digits, batches_seen):
     find(tiny, tiny_digits, weights=None, batch_size=10)
     assert len(batches_seen[0][2]) == 10
 
 
+@pytest.mark.medium
 def test_it_stops_when_the_loss_has_left_for_good(tiny, tiny_digits):
     phase = dataclasses.replace(MAIN, momentum=0.0)
     curve = find(built(tiny), tiny_digits, phase, lowest=1e-3, highest=1e6, steps=60)

@@ -131,6 +131,7 @@ def with_plugin(tmp_path, code):
     return done.stdout
 
 
+@pytest.mark.medium
 def test_an_installed_package_adds_names_and_is_imported_when_one_is_used(tmp_path):
     code = """
 print("plugged" in tz.list_backbones(), tz.list_recipes("plug*"), "plugin" in sys.modules)

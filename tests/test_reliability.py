@@ -50,6 +50,7 @@ def names(folder):
 # --- killed processes
 
 
+@pytest.mark.medium
 def test_what_a_kill_within_the_first_checkpoint_leaves_does_not_block_the_same_call(fit, tmp_path):
     out = tmp_path / "run"
     out.mkdir()
@@ -60,6 +61,7 @@ def test_what_a_kill_within_the_first_checkpoint_leaves_does_not_block_the_same_
     assert names(out) == SAVED
 
 
+@pytest.mark.medium
 def test_what_a_kill_while_a_run_is_saved_leaves_goes_with_the_next_call(fit, saved):
     left = saved / ".saving-abc"
     left.mkdir()
@@ -117,6 +119,7 @@ TERMINATED = textwrap.dedent(
 )
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_termination_saves_and_says_how_to_go_on(tmp_path, number):
     out = tmp_path / "run"
@@ -203,6 +206,7 @@ def no_space(*_, **__):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+@pytest.mark.medium
 def test_a_checkpoint_that_finds_no_room_does_not_end_the_training(fit, tmp_path, monkeypatch, caplog):
     with monkeypatch.context() as patch:
         patch.setattr(np, "savez", no_space)
@@ -212,6 +216,7 @@ def test_a_checkpoint_that_finds_no_room_does_not_end_the_training(fit, tmp_path
     assert names(tmp_path / "run") == SAVED
 
 
+@pytest.mark.medium
 def test_a_run_that_finds_no_room_goes_on_from_its_checkpoint(fit, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(np, "savez_compressed", no_space)
@@ -237,6 +242,7 @@ def test_a_user_without_a_home_has_a_cache_all_the_same(monkeypatch):
     assert features_folder().name == "features"
 
 
+@pytest.mark.medium
 def test_no_graph_of_a_training_is_kept(fit):
     import keras
 
@@ -286,6 +292,7 @@ def test_a_changed_byte_is_found(saved, file, seed):
     assert not tz.verify(saved).ok
 
 
+@pytest.mark.medium
 def test_a_damaged_model_is_found_when_it_is_read(saved):
     path = saved / "model.keras"
     path.write_bytes(path.read_bytes() + b"\0")
@@ -294,6 +301,7 @@ def test_a_damaged_model_is_found_when_it_is_read(saved):
         _ = result.model
 
 
+@pytest.mark.medium
 def test_a_damaged_run_says_how_to_make_it_again_and_that_works(fit, saved):
     (saved / "predictions.npz").unlink()
     with pytest.raises(RecordError, match="once it is deleted, the same call makes the run again"):
@@ -302,6 +310,7 @@ def test_a_damaged_run_says_how_to_make_it_again_and_that_works(fit, saved):
     assert names(fit(saved).folder) == SAVED
 
 
+@pytest.mark.medium
 def test_a_damaged_run_does_not_hide_the_others_of_a_study(saved_run, saved, caplog):
     saved_run(saved.parent / "other", seed=1)
     (saved / "predictions.npz").write_bytes(b"")
@@ -485,6 +494,7 @@ def test_the_command_line_works_where_only_ascii_can_be_shown(tmp_path):
     assert (done.returncode, b"Error" in done.stderr) == (0, False)
 
 
+@pytest.mark.medium
 def test_an_error_of_a_callback_says_that_it_is_the_callbacks(fit):
     import keras
 

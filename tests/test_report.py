@@ -120,6 +120,7 @@ def test_mistakes_that_differ_are_counted_on_both_sides(study):
         assert counts[0] != counts[1]
 
 
+@pytest.mark.medium
 def test_the_call_in_a_report_repeats_a_run(tiny, tiny_digits, quick, tmp_path):
     result = tz.fit_and_evaluate(tiny, tiny_digits, weights=None, recipe="head", epochs=1, verbose=False)
     call = call_in_words(result.provenance["call"])
@@ -144,6 +145,7 @@ def test_a_study_without_runs_has_no_report(tmp_path):
         tz.Study(results=()).report(tmp_path / "report.html")
 
 
+@pytest.mark.medium
 def test_probabilities_that_are_no_numbers_are_reported_as_far_as_they_go(study, data, tmp_path):
     broken = made_run("broken", 0, np.ones(200, bool), data)
     broken.y_prob[3] = np.nan
@@ -153,6 +155,7 @@ def test_probabilities_that_are_no_numbers_are_reported_as_far_as_they_go(study,
     assert "nan" not in re.sub(r"data:image/png;base64,[^\"]*", "", page)
 
 
+@pytest.mark.medium
 def test_two_settings_of_one_backbone_are_told_apart(data, tmp_path):
     runs = []
     for head, right in (("linear", 150), ("mlp", 120)):
@@ -181,6 +184,7 @@ def test_the_page_shows_text_from_outside_as_text(data, tmp_path):
     assert not re.search(r"(?<!\\)<img", text.partition("```")[0])
 
 
+@pytest.mark.medium
 def test_the_page_asks_for_nothing(study, data, tmp_path):
     page = study.report(tmp_path / "report.html", data=data).read_text("utf-8")
     assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", page)
@@ -188,6 +192,7 @@ def test_the_page_asks_for_nothing(study, data, tmp_path):
     assert "http:" not in re.sub(r"data:image/png;base64,[^\"]*", "", page)
 
 
+@pytest.mark.medium
 def test_ten_models_fit_into_five_megabytes(data, tmp_path):
     runs = [made_run(f"model{k}", 0, np.arange(200) < 100 + 8 * k, data) for k in range(10)]
     path = tz.Study(results=tuple(runs)).report(tmp_path / "report.html", data=data)
@@ -218,6 +223,7 @@ def test_a_bad_call_is_refused(study, tmp_path, path, options, message):
         study.report(tmp_path / path if isinstance(path, str) else path, **options)
 
 
+@pytest.mark.medium
 def test_the_command_writes_a_report_of_a_study_and_of_a_run(study, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for number, run in enumerate(study.results):
@@ -229,6 +235,7 @@ def test_the_command_writes_a_report_of_a_study_and_of_a_run(study, tmp_path, ca
     assert capsys.readouterr().out.startswith("# One run\n")
 
 
+@pytest.mark.medium
 def test_with_images_the_command_loads_the_dataset_again_and_shows_mistakes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data = tz.load_dataset("digits").subset(train=60, validation=30, test=60)

@@ -70,6 +70,7 @@ def test_a_run_returns_what_it_cost(result, tiny_digits):
     assert costs["images_per_second"] > 0
 
 
+@pytest.mark.medium
 def test_a_run_returns_a_history_with_an_entry_an_epoch(run):
     assert run(epochs=2).history["phase"] == ["all", "all"]
 
@@ -97,6 +98,7 @@ def test_the_environment_names_backend_and_versions():
     assert found["transferzoo"] == tz.__version__
 
 
+@pytest.mark.medium
 def test_two_runs_with_one_seed_give_the_same_probabilities(run):
     first, second = run(seed=3), run(seed=3)
     assert np.array_equal(first.y_prob, second.y_prob)
@@ -107,6 +109,7 @@ def test_a_dataset_may_be_given_by_name(tiny, quick):
     assert planned.data.name == "digits"
 
 
+@pytest.mark.medium
 def test_logits_become_probabilities(run):
     assert np.allclose(run(classifier_activation=None).y_prob.sum(axis=1), 1, atol=1e-5)
 
@@ -114,6 +117,7 @@ def test_logits_become_probabilities(run):
 # --- a model in place of a name
 
 
+@pytest.mark.medium
 def test_a_built_model_is_trained_in_place(run, tiny):
     model = tz.build(tiny, 10, weights=None, seed=0)
     before = model.get_weights()
@@ -121,11 +125,13 @@ def test_a_built_model_is_trained_in_place(run, tiny):
     assert not np.array_equal(before[0], model.get_weights()[0])
 
 
+@pytest.mark.medium
 def test_a_built_model_keeps_the_options_that_it_was_built_with(run, tiny):
     result = run(tz.build(tiny, 10, weights=None, head="mlp"))
     assert result.settings["model"]["head"] == "mlp"
 
 
+@pytest.mark.medium
 def test_a_model_from_elsewhere_is_run_too(run):
     model = keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten(), keras.layers.Dense(10)])
     assert run(model, learning_rate=1e-6).y_prob.shape == (50, 10)
@@ -156,6 +162,7 @@ def test_a_faithful_run_of_a_built_model_needs_raw_pixels(run, tiny, watched):
         run(tz.build(tiny, 10, weights=None), recipe="article", faithful=True)
 
 
+@pytest.mark.medium
 def test_a_faithful_run_from_a_name_is_given_raw_pixels(run):
     result = run(recipe="article", faithful=True, epochs=1, head="linear", learning_rate=1e-5)
     assert model_settings(result.model).preprocessing == "none"
@@ -191,10 +198,12 @@ def test_a_bad_call_is_refused_before_any_training_with_nothing_written(
     assert contents(tmp_path) == []
 
 
+@pytest.mark.medium
 def test_an_option_of_build_reaches_the_model(run):
     assert run(head="mlp").settings["model"]["head"] == "mlp"
 
 
+@pytest.mark.medium
 def test_an_option_of_the_call_goes_before_the_recipes(run):
     result = run(recipe="article", epochs=1, head="linear")
     assert (result.settings["model"]["head"], result.settings["model"]["image_size"]) == ("linear", [32, 32])
@@ -210,11 +219,13 @@ def test_every_option_of_build_can_be_passed():
 # --- the output folder
 
 
+@pytest.mark.medium
 def test_a_run_is_saved_whole(saved_run, tmp_path):
     saved_run(tmp_path / "run")
     assert contents(tmp_path / "run") == ["history.csv", "model.keras", "predictions.npz", "run.json"]
 
 
+@pytest.mark.medium
 def test_a_run_can_be_saved_without_its_model(run, tmp_path):
     run(out=tmp_path / "run", save_model=False)
     assert "model.keras" not in contents(tmp_path / "run")
@@ -271,6 +282,7 @@ def test_a_file_in_the_folders_place_is_refused(run, watched, tmp_path):
         run(out=tmp_path / "run")
 
 
+@pytest.mark.medium
 def test_an_empty_folder_is_filled(run, tmp_path):
     run(out=tmp_path, save_model=False)
     assert "run.json" in contents(tmp_path)
@@ -282,6 +294,7 @@ def test_a_run_that_diverges_writes_nothing(run, tmp_path):
     assert contents(tmp_path) == []
 
 
+@pytest.mark.medium
 def test_a_home_folder_may_be_written_as_a_tilde(run, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     run(out="~/run", save_model=False)
@@ -296,6 +309,7 @@ def test_a_recipe_that_gives_build_an_option_it_lacks_is_told_the_nearest(quick)
 # --- a backbone to begin with again
 
 
+@pytest.mark.medium
 def test_a_trained_backbone_can_be_kept_and_begun_with(run, tiny, tmp_path):
     from transferzoo.models.construct import backbone_of
 

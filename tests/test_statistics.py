@@ -84,6 +84,7 @@ def test_more_confidence_is_a_wider_interval():
         assert wide.low < narrow.low < narrow.high < wide.high
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("seeds", "seed_spread", "of_accuracy", "of_difference"),
     [

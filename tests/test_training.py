@@ -41,6 +41,7 @@ def fit(model, data, *phases, seed=0, **fields):
         return train(model, data, recipe(*phases, **fields), seed=seed).history
 
 
+@pytest.mark.medium
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow traces train_step")
 @pytest.mark.parametrize("phase", [TUNE, SCRATCH], ids=lambda phase: phase.name)
 def test_a_step_is_traced_once(tiny, tiny_digits, monkeypatch, phase):
@@ -78,6 +79,7 @@ SCALES = {f"bn{i}/{what}" for i in (1, 2) for what in ("gamma", "beta")}
 # --- what moves
 
 
+@pytest.mark.medium
 def test_the_head_phase_moves_the_head_alone(tiny, tiny_weights, tiny_digits):
     model = built(tiny, weights=tiny_weights)
     before = weights_of(model)
@@ -85,6 +87,7 @@ def test_the_head_phase_moves_the_head_alone(tiny, tiny_weights, tiny_digits):
     assert changed(before, model) == {"logits/kernel", "logits/bias"}
 
 
+@pytest.mark.medium
 def test_the_head_phase_on_augmented_images_moves_the_head_alone_too(tiny, tiny_weights, tiny_digits):
     model = built(tiny, weights=tiny_weights)
     before = weights_of(model)
@@ -92,6 +95,7 @@ def test_the_head_phase_on_augmented_images_moves_the_head_alone_too(tiny, tiny_
     assert changed(before, model) == {"logits/kernel", "logits/bias"}
 
 
+@pytest.mark.medium
 def test_batch_norm_in_inference_keeps_its_statistics_while_its_scale_learns(tiny, tiny_weights, tiny_digits):
     model = built(tiny, weights=tiny_weights)
     before = weights_of(model)
@@ -101,6 +105,7 @@ def test_batch_norm_in_inference_keeps_its_statistics_while_its_scale_learns(tin
     assert not STATISTICS & moved
 
 
+@pytest.mark.medium
 def test_batch_norm_in_training_moves_statistics_and_scale(tiny, tiny_digits):
     model = built(tiny)
     before = weights_of(model)
@@ -108,6 +113,7 @@ def test_batch_norm_in_training_moves_statistics_and_scale(tiny, tiny_digits):
     assert changed(before, model) >= SCALES | STATISTICS
 
 
+@pytest.mark.medium
 def test_a_backbone_built_frozen_is_left_alone_by_every_phase(tiny, tiny_weights, tiny_digits):
     model = built(tiny, weights=tiny_weights, trainable="none")
     before = weights_of(backbone_of(model))
@@ -116,6 +122,7 @@ def test_a_backbone_built_frozen_is_left_alone_by_every_phase(tiny, tiny_weights
     assert history["phase"] == ["head"]
 
 
+@pytest.mark.medium
 def test_layers_that_build_left_out_stay_still_while_others_are_tuned(tiny, tiny_weights, tiny_digits):
     model = built(tiny, weights=tiny_weights, trainable="conv2")
     before = weights_of(backbone_of(model))
@@ -123,6 +130,7 @@ def test_layers_that_build_left_out_stay_still_while_others_are_tuned(tiny, tiny
     assert changed(before, backbone_of(model)) == {"conv2/kernel"}
 
 
+@pytest.mark.medium
 def test_trainable_flags_are_as_built_after_training(tiny, tiny_weights, tiny_digits):
     model = built(tiny, weights=tiny_weights, trainable="conv2")
     fit(model, tiny_digits, HEAD, TUNE)
@@ -131,12 +139,14 @@ def test_trainable_flags_are_as_built_after_training(tiny, tiny_weights, tiny_di
     ]
 
 
+@pytest.mark.medium
 def test_momenta_are_as_built_after_training(tiny, tiny_digits):
     model = built(tiny)
     fit(model, tiny_digits, SCRATCH)
     assert backbone_of(model).get_layer("bn1").momentum == 0.99
 
 
+@pytest.mark.medium
 def test_flags_and_momenta_are_as_built_after_an_error_too(tiny, tiny_weights, tiny_digits):
     class Stop(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
@@ -148,6 +158,7 @@ def test_flags_and_momenta_are_as_built_after_an_error_too(tiny, tiny_weights, t
     assert all(layer.trainable for layer in backbone_of(model).layers)
 
 
+@pytest.mark.medium
 def test_the_users_model_stays_uncompiled(tiny, tiny_digits):
     model = built(tiny)
     fit(model, tiny_digits, SCRATCH)
@@ -174,6 +185,7 @@ def test_a_recipe_without_a_phase_for_the_model_says_so(tiny_digits):
 # --- repeatable
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("pretrained", [True, False])
 def test_two_trainings_with_one_seed_agree_to_the_last_bit(tiny, tiny_weights, tiny_digits, pretrained):
     shaken = {"augmentation": Augmentation(shift=2, rotation=5), "label_smoothing": 0.1}
@@ -189,6 +201,7 @@ def test_two_trainings_with_one_seed_agree_to_the_last_bit(tiny, tiny_weights, t
     assert all(map(np.array_equal, ours, theirs))
 
 
+@pytest.mark.medium
 def test_another_seed_trains_otherwise(tiny, tiny_digits):
     losses = [fit(built(tiny), tiny_digits, SCRATCH, seed=seed)["loss"] for seed in (0, 1)]
     assert losses[0] != losses[1]
@@ -203,6 +216,7 @@ def pretrained_history(tiny, tiny_weights, tiny_digits):
     return fit(built(tiny, weights=tiny_weights), tiny_digits, *phases)
 
 
+@pytest.mark.medium
 def test_the_history_has_an_entry_an_epoch_in_every_column(pretrained_history):
     columns = "accuracy learning_rate loss phase seconds val_accuracy val_loss"
     assert sorted(pretrained_history) == columns.split()
@@ -210,6 +224,7 @@ def test_the_history_has_an_entry_an_epoch_in_every_column(pretrained_history):
     assert pretrained_history["phase"] == ["head", "head", "tune"]
 
 
+@pytest.mark.medium
 def test_validation_figures_are_those_of_the_model_as_it_is_returned(tiny, tiny_digits):
     model = built(tiny)
     history = fit(model, tiny_digits, SCRATCH)
@@ -217,6 +232,7 @@ def test_validation_figures_are_those_of_the_model_as_it_is_returned(tiny, tiny_
     assert history["val_accuracy"][-1] == pytest.approx((chosen == tiny_digits.y_validation).mean())
 
 
+@pytest.mark.medium
 def test_a_head_trained_on_stored_features_is_judged_as_part_of_the_whole(tiny, tiny_weights, tiny_digits):
     model = built(tiny, weights=tiny_weights)
     history = fit(model, tiny_digits, HEAD)
@@ -224,6 +240,7 @@ def test_a_head_trained_on_stored_features_is_judged_as_part_of_the_whole(tiny, 
     assert history["val_accuracy"][-1] == pytest.approx((chosen == tiny_digits.y_validation).mean())
 
 
+@pytest.mark.medium
 def test_keeping_the_best_epoch_returns_its_weights(tiny, tiny_digits):
     model = built(tiny)
     history = fit(model, tiny_digits, dataclasses.replace(SCRATCH, epochs=4, learning_rate=0.3), keep="best")
@@ -231,12 +248,14 @@ def test_keeping_the_best_epoch_returns_its_weights(tiny, tiny_digits):
     assert (chosen == tiny_digits.y_validation).mean() == pytest.approx(max(history["val_accuracy"]))
 
 
+@pytest.mark.medium
 def test_patience_ends_a_phase_that_no_longer_improves(tiny, tiny_digits):
     still = dataclasses.replace(SCRATCH, epochs=6, learning_rate=1e-12, batch_norm="as_built")
     history = fit(built(tiny), tiny_digits, still, patience=1)
     assert len(history["loss"]) < 6
 
 
+@pytest.mark.medium
 def test_a_plateau_lowers_the_rate(tiny, tiny_digits):
     plateau = Plateau(monitor="val_accuracy", factor=0.1, patience=1, minimum=1e-12)
     still = dataclasses.replace(SCRATCH, epochs=3, learning_rate=1e-9, plateau=plateau, batch_norm="as_built")
@@ -244,11 +263,13 @@ def test_a_plateau_lowers_the_rate(tiny, tiny_digits):
     assert rates[-1] < rates[0]
 
 
+@pytest.mark.medium
 def test_a_loss_that_leaves_the_numbers_is_an_error_with_what_to_do(tiny, tiny_digits):
     with pytest.raises(DivergedError, match=r"phase 'wild'\. Pass a lower learning_rate; it was 1e\+30"):
         fit(built(tiny), tiny_digits, Phase(name="wild", epochs=2, learning_rate=1e30))
 
 
+@pytest.mark.medium
 @pytest.mark.skipif(
     keras.backend.backend() != "tensorflow",
     reason="XLA's relu turns the NaN of this one step into 0, and its weights are still finite",
@@ -271,6 +292,7 @@ class Poison:
         raise AssertionError("the test images were counted")
 
 
+@pytest.mark.medium
 def test_training_never_looks_at_the_test_images(tiny, tiny_weights, tiny_digits):
     poisoned = dataclasses.replace(tiny_digits)
     object.__setattr__(poisoned, "x_test", Poison())
@@ -295,15 +317,18 @@ def validation_batches_seen(tiny, data, **fields):
     return sum(image.tobytes() in known for batch in Seen.images for image in batch)
 
 
+@pytest.mark.medium
 def test_validation_images_are_not_augmented(tiny, tiny_digits):
     assert validation_batches_seen(tiny, tiny_digits) == 0
 
 
+@pytest.mark.medium
 def test_the_articles_fault_augments_validation_images(tiny, tiny_digits):
     faults = ("augmented_validation",)
     assert validation_batches_seen(tiny, tiny_digits, known_faults=faults, faults=faults) >= 50
 
 
+@pytest.mark.medium
 def test_digits_are_never_mirrored(tiny, tiny_digits, monkeypatch):
     drawn = []
     apply = Augmentation.apply
@@ -321,6 +346,7 @@ def test_digits_are_never_mirrored(tiny, tiny_digits, monkeypatch):
     assert set(drawn) == {False}
 
 
+@pytest.mark.medium
 def test_callbacks_are_given_to_every_phase(tiny, tiny_weights, tiny_digits):
     class Count(keras.callbacks.Callback):
         begun = 0
@@ -333,6 +359,7 @@ def test_callbacks_are_given_to_every_phase(tiny, tiny_weights, tiny_digits):
     assert count.begun == 2
 
 
+@pytest.mark.medium
 def test_progress_is_shown_for_each_phase(tiny, tiny_digits):
     class Line(Task):
         steps = 0
@@ -496,6 +523,7 @@ def test_an_optimizer_is_the_one_that_the_phase_asks_for(fields, kind, name, val
     assert getattr(optimizer, name) == value
 
 
+@pytest.mark.medium
 def test_a_head_given_as_a_function_that_is_linear_once_built_is_still_placed(
     tiny, tiny_weights, tiny_digits
 ):
@@ -507,6 +535,7 @@ def test_a_head_given_as_a_function_that_is_linear_once_built_is_still_placed(
     assert result.history["phase"][-1] == "fine_tune"
 
 
+@pytest.mark.medium
 def test_a_model_is_in_its_own_coordinates_after_an_interruption(tiny, tiny_weights, tiny_digits):
     class Interrupt(keras.callbacks.Callback):
         def on_train_begin(self, logs=None):

@@ -60,6 +60,7 @@ def fit(tiny, tiny_weights, tiny_digits):
     return call
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("case", CASES)
 def test_what_is_saved_last_is_what_the_run_returns(fit, tiny_digits, tmp_path, case):
     path = tmp_path / "last.keras"
@@ -92,6 +93,7 @@ def test_what_is_saved_loads_where_transferzoo_is_not_installed(fit, tiny_digits
     assert np.abs(np.load(found) - result.y_prob).max() < 1e-5
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("case", ["mlp head", "fine_tune"])
 def test_a_callback_that_only_looks_changes_nothing(fit, tiny_digits, case):
     class Looks(Predicts):
@@ -103,6 +105,7 @@ def test_a_callback_that_only_looks_changes_nothing(fit, tiny_digits, case):
     assert np.array_equal(plain.y_prob, watched.y_prob)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("case", ["mlp head"])
 def test_early_stopping_gives_the_best_weights_back(fit, tiny_digits, case):
     watch = Predicts(tiny_digits.x_validation)
@@ -118,6 +121,7 @@ def test_early_stopping_gives_the_best_weights_back(fit, tiny_digits, case):
     assert np.abs(found - watch.seen[best]).max() < 1e-4
 
 
+@pytest.mark.medium
 def test_a_callback_sees_a_keras_model_with_an_optimizer(fit):
     seen = {}
 
@@ -136,6 +140,7 @@ def test_a_callback_sees_a_keras_model_with_an_optimizer(fit):
     assert not result.model.compiled
 
 
+@pytest.mark.medium
 def test_keras_csv_logger_works(fit, tmp_path):
     rows = tmp_path / "log.csv"
     fit("from_scratch", [keras.callbacks.CSVLogger(rows)])
@@ -176,12 +181,14 @@ class TestRates:
         with pytest.raises(InvalidInputError, match="Pass schedule='constant'"):
             fit(case, [make()])
 
+    @pytest.mark.medium
     @pytest.mark.parametrize("case", ["fine_tune", "from_scratch", "head", "default"])
     def test_the_option_works(self, fit, case):
         schedule = keras.callbacks.LearningRateScheduler(lambda epoch, rate: 0.01 / (epoch + 1))
         result = fit(case, [schedule], schedule="constant", warmup=0)
         assert result.history["learning_rate"][-2:] == pytest.approx([0.01, 0.005])
 
+    @pytest.mark.medium
     def test_a_plateau_lowers_the_rate(self, fit):
         plateau = keras.callbacks.ReduceLROnPlateau(patience=1, min_delta=1e6, monitor="val_loss")
         result = fit("from_scratch", [plateau], schedule="constant", epochs=4, learning_rate=0.01)
@@ -191,6 +198,7 @@ class TestRates:
         with pytest.raises(InvalidInputError, match="solves the head in one go"):
             fit("linear_probe", [keras.callbacks.ReduceLROnPlateau()])
 
+    @pytest.mark.medium
     def test_a_callback_of_ones_own_gets_the_same_advice(self, fit):
         class Sets(keras.callbacks.Callback):
             def on_epoch_begin(self, epoch, logs=None):
@@ -229,6 +237,7 @@ def test_what_is_no_callback_is_refused(given, part):
         check_callbacks(given)
 
 
+@pytest.mark.medium
 def test_an_error_of_a_callback_keeps_its_kind(fit):
     class Fails(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):

@@ -122,6 +122,7 @@ def pilot_of(seeds, images, *, seed_spread, ahead=0.0):
     return size, replace(found, images=images, seeds=(seeds, seeds), image=image, run=run)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("seed_spread", "ahead"), [(0.05, 0.2), (0.15, 0.3)])
 def test_the_seeds_asked_for_settle_a_difference_as_often_as_promised(seed_spread, ahead):
     options = {"seed_spread": seed_spread, "ahead": ahead}
@@ -133,6 +134,7 @@ def test_the_seeds_asked_for_settle_a_difference_as_often_as_promised(seed_sprea
     assert settled_share(np.random.default_rng(1), 200, seeds - 2, 1000, **options) < share
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("seeds", "seed_spread", "ahead"), [(3, 0.02, 0.2), (5, 0.05, 0.15)])
 def test_the_images_asked_for_settle_a_difference_of_several_runs_as_often_as_promised(
     seeds, seed_spread, ahead

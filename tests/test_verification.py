@@ -297,6 +297,7 @@ class TestAStudy:
         settings = json.loads((study / found.run / "run.json").read_text())["settings"]
         assert (found.run[:5], str(settings["seed"])) == (cells[0], cells[1])
 
+    @pytest.mark.medium
     def test_every_column_of_the_table_is_compared(self, study):
         header, first, *rest = (study / "comparison.csv").read_text().splitlines()
         for number, key in enumerate(header.split(",")[2:], 2):
@@ -381,6 +382,7 @@ class TestAStudy:
 
 
 class TestTheModel:
+    @pytest.mark.medium
     def test_a_real_study_agrees_in_every_figure(self, trained):
         found = verify(trained, model=True, rerun=True)
         assert found.discrepancies == ()
@@ -388,16 +390,19 @@ class TestTheModel:
         assert [each.images for each in found.reruns] == [50, 50]
         assert max(each.largest_difference for each in found.reruns) <= 1e-6
 
+    @pytest.mark.medium
     @pytest.mark.parametrize("key", ["parameters", "trainable_parameters", "size_bytes", "macs"])
     def test_a_count_that_was_changed_is_named(self, trained_run, key):
         rewrite(trained_run, "costs", key, value=12)
         assert verify(trained_run).ok
         assert figures(verify(trained_run, model=True)) == [f"costs.{key}"]
 
+    @pytest.mark.medium
     def test_a_file_of_another_size_is_named(self, trained_run):
         rewrite(trained_run, "costs", "file_bytes", value=1_000)
         assert figures(verify(trained_run)) == ["costs.file_bytes"]
 
+    @pytest.mark.medium
     def test_another_model_is_named(self, trained, trained_run):
         other = sorted(trained.glob("tiny-*"))[1]
         shutil.copyfile(other / "model.keras", trained_run / "model.keras")
@@ -406,17 +411,20 @@ class TestTheModel:
         assert found.reruns[0].flips > 0
         assert f"{found.reruns[0].flips} flips" in str(found)
 
+    @pytest.mark.medium
     def test_a_damaged_model_is_named(self, trained_run):
         text = (trained_run / "model.keras").read_bytes()
         (trained_run / "model.keras").write_bytes(text[:-100])
         assert figures(verify(trained_run, model=True)) == ["model.keras"]
 
+    @pytest.mark.medium
     def test_a_run_without_its_model_is_noted(self, trained_run):
         (trained_run / "model.keras").unlink()
         found = verify(trained_run, rerun=True)
         assert found.ok
         assert "no model.keras was kept" in found.notes[0]
 
+    @pytest.mark.medium
     def test_a_dataset_that_is_given_is_compared(self, trained_run):
         whole = tz.load_dataset("digits")
         assert verify(trained_run, rerun=True, data=whole.subset(train=100, validation=50, test=50)).ok
@@ -424,6 +432,7 @@ class TestTheModel:
         assert "settings.data.test_sha256" in figures(found)
         assert found.reruns == ()
 
+    @pytest.mark.medium
     def test_a_dataset_that_cannot_be_loaded_again_is_noted(self, trained_run):
         rewrite(trained_run, "provenance", "call", "data", value="arrays named 'mine'")
         found = verify(trained_run, rerun=True)
@@ -431,6 +440,7 @@ class TestTheModel:
         assert "not predicted again" in found.notes[0]
         assert "pass data=" in found.notes[0]
 
+    @pytest.mark.medium
     @pytest.mark.parametrize(
         "calls", [[{"load_dataset": {"name": "gone"}}], [{"system": {}}], [3], [{"x": 1}]]
     )

@@ -142,12 +142,14 @@ def test_a_file_that_is_the_published_one_is_taken_for_it(tiny, tiny_weights, ho
     assert (entry.file, entry.imported, entry.checked_by) == ("tiny.weights.h5", False, "published hash")
 
 
+@pytest.mark.medium
 def test_a_file_of_another_network_is_not_taken_in(tiny_weights, home):
     with pytest.raises(WeightsError, match="does not fit 'mobilenet_025'"):
         tz.weights.import_file(tiny_weights, "mobilenet_025")
     assert list(home.iterdir()) == []
 
 
+@pytest.mark.medium
 def test_a_backbone_without_published_weights_may_have_imported_ones(home, tmp_path):
     network = tz.build("resnet20", 3, weights=None, seed=1)
     network.get_layer("backbone").save_weights(tmp_path / "mine.weights.h5")
@@ -239,6 +241,7 @@ def test_a_saved_model_gives_its_backbone(tiny, tmp_path, caplog):
     assert "holds more than the backbone, which is not used: 'head'" in caplog.text
 
 
+@pytest.mark.medium
 def test_a_saved_model_of_another_backbone_is_refused(tiny, tmp_path):
     tz.build("mobilenet_025", 3, weights=None).save(tmp_path / "model.keras")
     with pytest.raises(WeightsError, match="its backbone holds 218,544 parameters"):
@@ -397,6 +400,7 @@ def run(capsys):
     return call
 
 
+@pytest.mark.medium
 def test_commands_list_pack_import_and_verify(run, tiny, tiny_weights, home, tmp_path, monkeypatch):
     publish(b"the published file")
     assert run("weights", "list", "tiny")[1].splitlines()[-1] == f"0 of 1 are in {home}"

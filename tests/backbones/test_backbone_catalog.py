@@ -178,6 +178,7 @@ def of_rank(input_shape, rank):
     return keras.Model(images, keras.layers.Reshape((-1, *[1] * (rank - 3), 3))(images))
 
 
+@pytest.mark.medium
 def test_a_builder_may_return_tokens(tiny_digits):
     tz.register_backbone("tokens", lambda input_shape: of_rank(input_shape, 3))
     result = tz.fit_and_evaluate("tokens", tiny_digits, recipe="linear_probe", weights=None, verbose=False)

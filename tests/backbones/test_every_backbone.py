@@ -108,6 +108,7 @@ def test_multiply_adds_are_those_published(name):
     assert (record.multiply_adds + classifier) / 1e6 == pytest.approx(PUBLISHED[name], rel=0.06)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", each_backbone())
 def test_a_backbone_can_be_built_at_the_sizes_of_its_record(name):
     record = tz.backbone_info(name)
@@ -119,6 +120,7 @@ def test_a_backbone_can_be_built_at_the_sizes_of_its_record(name):
             network(record, record.minimum_size - 1)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", each_backbone(leaving_out=OWN))
 def test_features_of_pixels_are_those_of_keras_own_pipeline(name, monkeypatch, tmp_path):
     """Keras is given our weights as the file that it fetches, and must come to the same features."""
@@ -169,6 +171,7 @@ def test_a_backbone_s_batchnorm_has_the_momentum_of_its_framework(name):
     assert all(momentum >= 0.9 for momentum in momenta)
 
 
+@pytest.mark.medium
 def test_efficientnet_divides_by_standard_deviations_not_by_their_roots():
     record = tz.backbone_info("efficientnet_b0")
     built = network(record, 32)
@@ -178,6 +181,7 @@ def test_efficientnet_divides_by_standard_deviations_not_by_their_roots():
     assert np.allclose(scaled(pixels), expected, atol=1e-5)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("name", "layers", "parameters"),
     # table 6 of He et al. (2016); Zagoruyko and Komodakis (2016), table 4 and section 3

@@ -46,6 +46,7 @@ def test_they_hold_numbers_in_half_precision_and_nothing_else(name):
     assert kinds == {"float16"}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", NAMES)
 def test_they_are_here_without_a_network_and_load_into_their_network(name, nothing_else_here):
     model = tz.build(name, 10, input_shape=(32, 32, 3), **options_of(name))
@@ -63,6 +64,7 @@ def test_they_are_here_without_a_network_and_load_into_their_network(name, nothi
     assert not [layer for layer in model.layers if layer.name == "resize"]
 
 
+@pytest.mark.medium
 def test_they_are_listed_and_verified(nothing_else_here):
     here = {each.backbone: each for each in tz.weights.status() if each.here}
     assert sorted(here) == NAMES

@@ -127,6 +127,7 @@ def test_a_network_within_a_network_is_one_step():
 # --- build
 
 
+@pytest.mark.medium
 def test_a_head_gets_features_of_several_stages():
     model = tz.build("mobilenet_025", 10, weights=None, image_size=64, stages=3, seed=0)
     assert backbone_of(model).output_shape == (None, 64 + 128 + 256)
@@ -135,6 +136,7 @@ def test_a_head_gets_features_of_several_stages():
     assert model.predict(np.zeros((2, 32, 32, 3), "uint8"), verbose=0).shape == (2, 10)
 
 
+@pytest.mark.medium
 def test_the_backbones_weights_are_those_without_it(tmp_path):
     plain = tz.build("mobilenet_025", 10, weights=None, seed=3)
     path = tmp_path / "mine.weights.h5"
@@ -147,6 +149,7 @@ def test_the_backbones_weights_are_those_without_it(tmp_path):
     assert all(map(np.array_equal, backbone_of(plain).get_weights(), backbone_of(back).get_weights()))
 
 
+@pytest.mark.medium
 def test_stages_go_with_another_stem_and_with_top_layers():
     model = tz.build("mobilenet_025", 3, weights=None, stem="stride1", stages=2, trainable="top:2")
     assert backbone_of(model).output_shape == (None, 384)
@@ -156,6 +159,7 @@ def test_stages_go_with_another_stem_and_with_top_layers():
     ]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("recipe", ["linear_probe", "default"])
 def test_a_run_records_and_repeats_them(tiny, tiny_weights, tiny_digits, recipe, tmp_path):
     options = {"weights": tiny_weights, "recipe": recipe, "stages": 2, "lint": False, "verbose": False}

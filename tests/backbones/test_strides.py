@@ -65,6 +65,7 @@ def up_to(network, name):
 # --- the stem
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("name", "layer", "first"),
     [
@@ -82,6 +83,7 @@ def test_every_other_cell_of_a_stem_of_stride_one_is_the_original_stems(name, la
     assert difference(ours[:, first::2, first::2], theirs) <= 1e-5
 
 
+@pytest.mark.medium
 def test_a_stem_of_stride_one_pools_as_before_but_at_every_cell():
     network = dense(published("resnet50", 64), 16, stem="stride1")
     before, after = (run(up_to(network, name), noise(16)) for name in ("pool1_pad", "pool1_pool"))
@@ -89,6 +91,7 @@ def test_a_stem_of_stride_one_pools_as_before_but_at_every_cell():
     assert np.array_equal(after, witness)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", FAMILIES)
 def test_behind_its_stem_a_network_is_the_original(name):
     """Given the stem's map, the rest computes what the rest of the original does, padding included."""
@@ -101,6 +104,7 @@ def test_behind_its_stem_a_network_is_the_original(name):
     assert difference(run(ours, x), run(theirs, x)) <= 1e-6
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("name", "stem", "reduction"),
     [("mobilenet_025", 2, 16), ("mobilenet_v2_035", 2, 16), ("vgg16", 2, 16), ("resnet50", 4, 8)],
@@ -115,6 +119,7 @@ def test_a_stem_of_stride_one_shrinks_less(name, stem, reduction):
 # --- the output stride
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("output_stride", [16, 8])
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_dilated_networks_map_thinned_out_is_the_originals(name, output_stride):
@@ -126,6 +131,7 @@ def test_a_dilated_networks_map_thinned_out_is_the_originals(name, output_stride
     assert difference(ours[:, first::step, first::step], theirs) <= 1e-4
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("output_stride", [1, 2, 4])
 def test_every_stride_can_go(output_stride):
     network = published("mobilenet_025", 32)
@@ -133,6 +139,7 @@ def test_every_stride_can_go(output_stride):
     assert difference(ours[:, step - 1 :: step, step - 1 :: step], run(network, noise(32))) <= 1e-4
 
 
+@pytest.mark.medium
 def test_both_may_be_joined_and_the_stem_comes_first():
     network = published("mobilenet_025", 64)
     stem, both = (dense(network, 32, stem="stride1", output_stride=n) for n in (None, 8))
@@ -140,6 +147,7 @@ def test_both_may_be_joined_and_the_stem_comes_first():
     assert difference(run(both, noise(32))[:, 1::2, 1::2], run(stem, noise(32))) <= 1e-4
 
 
+@pytest.mark.medium
 def test_weights_keep_their_layers_and_shapes_in_their_order():
     network = published("mobilenet_v2_035", 64)
     changed = dense(network, 32, stem="stride1", output_stride=4)

@@ -143,6 +143,7 @@ def test_listing_datasets_loads_nothing_heavy():
     assert loaded("import transferzoo.data.cifar, transferzoo.data.digits, transferzoo.data.folder") == []
 
 
+@pytest.mark.medium
 def test_loading_digits_loads_no_keras():
     assert loaded("from transferzoo.data.catalog import load_dataset; load_dataset('digits')") == [
         "PIL",

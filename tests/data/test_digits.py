@@ -23,6 +23,7 @@ def test_images_use_the_whole_range_and_three_equal_channels():
     assert (data.x_train[..., 0] == data.x_train[..., 2]).all()
 
 
+@pytest.mark.medium
 def test_enlarged_digits_still_look_like_their_scans():
     data = load_digits()
     scans, labels = load_scans(return_X_y=True)

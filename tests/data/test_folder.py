@@ -389,6 +389,7 @@ def test_a_folder_can_be_read_again_from_its_record(tmp_path):
     assert again.content_hash() == data.content_hash()
 
 
+@pytest.mark.medium
 def test_a_folder_may_be_given_in_a_datasets_place(tmp_path, tiny, monkeypatch, caplog):
     import transferzoo as tz
 

@@ -167,6 +167,7 @@ def test_more_folds_than_images_of_a_class_are_refused():
         data.folds(1)
 
 
+@pytest.mark.medium
 def test_a_run_keeps_the_files_of_its_mistakes(photos, tmp_path):
     data = tz.from_directory(photos, groups=r"(patient\d+)-", image_size=32)
     result = tz.fit_and_evaluate(

@@ -93,6 +93,7 @@ def features_of(model):
     return network(prepared)
 
 
+@pytest.mark.medium
 def test_a_linear_probe_has_one_row_with_the_strength_that_was_chosen(run):
     history = run("linear_probe").history
     assert history["phase"] == ["linear_probe"]
@@ -116,6 +117,7 @@ def test_a_linear_probe_of_another_head_is_refused(run):
 # --- head
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("head", ["linear", "mlp"])
 def test_the_head_recipe_moves_the_head_and_never_the_backbone(run, published, tiny, head):
     result = run("head", head=head, epochs=2, seed=3)
@@ -133,6 +135,7 @@ def farthest(before, after, name):
     return float(abs(before[name] - after[name]).max())
 
 
+@pytest.mark.medium
 def test_fine_tuning_solves_a_head_and_moves_every_layer_but_no_statistics(run, published):
     result = run("fine_tune", epochs=1, keep="last")
     after = arrays(backbone_of(result.model))
@@ -141,6 +144,7 @@ def test_fine_tuning_solves_a_head_and_moves_every_layer_but_no_statistics(run, 
     assert result.history["phase"] == ["probe", "fine_tune"]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("layer_decay", "share"), [(0.1, 0.1), (1, 1)])
 def test_fine_tuning_moves_each_layer_by_its_share_of_the_one_above(run, published, layer_decay, share):
     options = {"layer_decay": layer_decay, "weight_decay": 0, "label_smoothing": 0}
@@ -162,6 +166,7 @@ def test_fine_tuning_random_weights_is_refused(run):
 # --- from_scratch
 
 
+@pytest.mark.medium
 def test_from_scratch_builds_with_a_stem_that_shrinks_images_less_and_with_random_weights(
     tiny, tiny_digits, published
 ):
@@ -201,6 +206,7 @@ def test_the_callers_stem_goes_before_the_recipes(tiny, tiny_digits):
 # --- on validation images, never worse than where it began
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("name", ["default", "fine_tune"])
 def test_a_worse_epoch_than_the_head_before_it_is_not_returned(run, tiny_digits, published, name, caplog):
     result = run(name, epochs=1, learning_rate=0.5, label_smoothing=0)
@@ -214,6 +220,7 @@ def test_a_worse_epoch_than_the_head_before_it_is_not_returned(run, tiny_digits,
     assert result.history["phase"] == ["probe", "fine_tune"]
 
 
+@pytest.mark.medium
 def test_an_epoch_that_is_better_by_more_than_a_standard_error_is_returned(run, tiny_digits, monkeypatch):
     from transferzoo.training import loop as training
 
@@ -311,10 +318,12 @@ def test_a_head_on_few_images_gets_more_weight_decay_and_no_more_than_ten_times(
     assert asked.phases[-1].weight_decay == 0.5
 
 
+@pytest.mark.medium
 def test_epochs_that_are_asked_for_are_those_that_run(run):
     assert run("default", epochs=2).history["phase"] == ["probe", "fine_tune", "fine_tune"]
 
 
+@pytest.mark.medium
 def test_a_phase_that_diverges_gives_the_head_before_it(run, published, caplog):
     result = run("default", epochs=2, learning_rate=1e30)
     assert result.provenance["returned"] == "phase 'probe'"
@@ -324,6 +333,7 @@ def test_a_phase_that_diverges_gives_the_head_before_it(run, published, caplog):
     assert np.isfinite(result.y_prob).all()
 
 
+@pytest.mark.medium
 def test_safe_is_last_where_no_phase_comes_before(run):
     result = run("default", weights=None, epochs=3)
     assert result.provenance["returned"] == "the last epoch of phase 'scratch'"
@@ -341,6 +351,7 @@ def test_the_default_recipe_places_a_head_and_then_moves_the_upper_layers_alone(
     assert after == {name for name in published if not name.startswith("conv1")}
 
 
+@pytest.mark.medium
 def test_the_default_recipe_trains_all_of_random_weights(run, published):
     result = run("default", weights=None, epochs=1)
     assert result.history["phase"] == ["scratch"]
@@ -426,6 +437,7 @@ def test_keeping_and_patience_are_the_recipes_and_leave_its_phases(name, option,
     assert changed == dataclasses.replace(recipe, epochs={}, **{option: value})
 
 
+@pytest.mark.medium
 def test_options_reach_the_training_itself(run, tiny_digits, monkeypatch):
     seen = []
     fit = keras.Model.fit
@@ -469,6 +481,7 @@ def test_options_reach_the_training_itself(run, tiny_digits, monkeypatch):
     assert stopping == [[], [4]]
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("given", "inference"), [("inference", True), ("train", False)])
 def test_batch_norm_reaches_the_main_phase_of_a_run(run, published, given, inference):
     after = arrays(

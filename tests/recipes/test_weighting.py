@@ -119,6 +119,7 @@ def scarce(tiny_digits):
     )
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(("option", "value"), [("class_weight", "balanced"), ("sampling", "balanced")])
 @pytest.mark.parametrize("recipe", ["linear_probe", "quick"])
 def test_a_run_gives_rare_classes_more_and_says_so_in_its_record(tiny, quick, scarce, recipe, option, value):

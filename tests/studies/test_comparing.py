@@ -59,22 +59,26 @@ def trained(monkeypatch):
     return begun
 
 
+@pytest.mark.medium
 def test_models_are_run_in_the_order_they_are_named(compare, tiny):
     tz.register_backbone("other", tz.backbone_info(tiny).builder, minimum_size=8)
     made = compare([tiny, "other"])
     assert [run.name for run in made.results] == ["tiny", "other"]
 
 
+@pytest.mark.medium
 def test_all_models_are_tested_on_the_same_images(compare, tiny, tiny_digits):
     made = compare({"first": tiny, "second": tiny}, head="mlp")
     assert all(np.array_equal(run.y_true, tiny_digits.y_test) for run in made.results)
 
 
+@pytest.mark.medium
 def test_a_mapping_gives_runs_names_of_their_own(compare, tiny):
     model = tz.build(tiny, 10, weights=None)
     assert [run.name for run in compare({"mine": model}).results] == ["mine"]
 
 
+@pytest.mark.medium
 def test_a_study_is_saved_a_folder_a_run_and_loads_again(compare, tiny, tmp_path):
     made = compare({"a": tiny, "b": tiny}, out=tmp_path / "study")
     read = tz.Study.load(tmp_path / "study")
@@ -82,6 +86,7 @@ def test_a_study_is_saved_a_folder_a_run_and_loads_again(compare, tiny, tmp_path
     assert read.to_records() == made.to_records()
 
 
+@pytest.mark.medium
 def test_runs_that_are_there_are_loaded_and_the_others_made(compare, tiny, tmp_path, trained):
     compare({"a": tiny}, out=tmp_path / "study")
     assert len(compare({"a": tiny, "b": tiny}, out=tmp_path / "study")) == 2
@@ -93,6 +98,7 @@ def test_a_runs_folder_is_named_after_the_hash_of_its_settings(compare, tiny, tm
     assert run.folder.name == f"a-{run.provenance['hashes']['identity'][:10]}"
 
 
+@pytest.mark.medium
 def test_other_settings_make_another_run_in_the_same_study(compare, tiny, tmp_path):
     compare({"a": tiny}, out=tmp_path)
     compare({"a": tiny}, out=tmp_path, epochs=2)
@@ -102,6 +108,7 @@ def test_other_settings_make_another_run_in_the_same_study(compare, tiny, tmp_pa
 # --- seeds
 
 
+@pytest.mark.medium
 def test_each_model_is_run_with_each_seed_on_the_same_split(compare, tiny, tmp_path):
     made = compare({"a": tiny, "b": tiny}, seeds=(3, 5), out=tmp_path)
     assert [(run.name, run.seed) for run in made.results] == [("a", 3), ("a", 5), ("b", 3), ("b", 5)]
@@ -109,6 +116,7 @@ def test_each_model_is_run_with_each_seed_on_the_same_split(compare, tiny, tmp_p
     assert not np.array_equal(made["a", 3].y_prob, made["a", 5].y_prob)
 
 
+@pytest.mark.medium
 def test_a_complete_comparison_of_the_first_seed_comes_first(compare, tiny, trained):
     compare({"a": tiny, "b": tiny}, seeds=(3, 5))
     assert trained == [3, 3, 5, 5]
@@ -129,6 +137,7 @@ def test_a_built_model_is_not_run_with_several_seeds(compare, watched, tiny):
 # --- options of one model alone
 
 
+@pytest.mark.medium
 def test_a_dict_gives_one_model_options_of_its_own_and_the_study_says_so(compare, tiny):
     made = compare({"a": tiny, "b": {"model": tiny, "epochs": 2}})
     assert [run.epochs for run in made.results] == [1, 2]
@@ -160,6 +169,7 @@ def failing(monkeypatch):
     return fail
 
 
+@pytest.mark.medium
 def test_a_run_that_fails_is_on_record_and_the_others_go_on(compare, tiny, tmp_path, failing):
     failing("mlp")
     made = compare({"bad": {"model": tiny, "head": "mlp"}, "good": tiny}, out=tmp_path)
@@ -172,6 +182,7 @@ def test_a_run_that_fails_is_on_record_and_the_others_go_on(compare, tiny, tmp_p
     assert [each.message for each in read.failures] == ["no memory left"]
 
 
+@pytest.mark.medium
 def test_a_run_that_failed_is_tried_again_by_the_same_call(compare, tiny, tmp_path, failing):
     failing("mlp")
     models = {"bad": {"model": tiny, "head": "mlp"}}
@@ -229,6 +240,7 @@ def test_two_processes_fill_one_study_and_no_run_is_made_twice(tmp_path):
     assert len(tz.Study.load(tmp_path)) == 2
 
 
+@pytest.mark.medium
 def test_a_run_that_another_process_works_at_comes_last(compare, tiny, tmp_path, trained, monkeypatch):
     from transferzoo.studies import comparing
 

@@ -25,6 +25,7 @@ def digits(**sizes):
     return tz.load_dataset("digits").subset(**{"train": 60, "validation": 40, "test": 40, **sizes})
 
 
+@pytest.mark.medium
 def test_a_study_says_how_it_was_begun_and_is_joined_by_its_folder_alone(tmp_path, monkeypatch):
     models = {"small": "mobilenet_025", "other": {"model": "mobilenet_025", "recipe": PROBE}}
     study = tz.compare(models, digits(), out=tmp_path / "s", seeds=(0, 1), rope=0.02, **OPTIONS)
@@ -38,6 +39,7 @@ def test_a_study_says_how_it_was_begun_and_is_joined_by_its_folder_alone(tmp_pat
     assert len(tz.Study.load(tmp_path / "s")) == 4
 
 
+@pytest.mark.medium
 def test_a_finished_study_is_read_without_writing(tmp_path, monkeypatch):
     tz.compare(["mobilenet_025"], digits(), out=tmp_path / "s", **OPTIONS)
     (tmp_path / "s" / STUDY).unlink()
@@ -46,6 +48,7 @@ def test_a_finished_study_is_read_without_writing(tmp_path, monkeypatch):
     assert not (tmp_path / "s" / STUDY).exists()
 
 
+@pytest.mark.medium
 def test_a_study_of_arrays_or_built_models_cannot_be_joined(tmp_path):
     data = digits()
     arrays = tz.from_arrays(
@@ -68,6 +71,7 @@ def test_a_damaged_call_is_refused_and_named(tmp_path, content):
         tz.studies.join(tmp_path)
 
 
+@pytest.mark.medium
 def test_folds_are_loaded_again_from_their_call(tmp_path):
     fold = list(digits().folds(3))[1]
     study = tz.compare(["mobilenet_025"], fold, out=tmp_path / "s", **OPTIONS)

@@ -47,6 +47,7 @@ def settings_of(audit, number):
     return audit.study.results[number].settings
 
 
+@pytest.mark.medium
 def test_every_step_is_run_in_order(audit):
     assert [step.key for step in audit.ladders["tiny"]] == KEYS
     assert [run.name for run in audit.study.results] == [
@@ -54,6 +55,7 @@ def test_every_step_is_run_in_order(audit):
     ]
 
 
+@pytest.mark.medium
 def test_it_begins_as_published(audit):
     first = settings_of(audit, 0)
     assert set(first["recipe"]["faults"]) == {"raw_pixels", "augmented_validation", "repeated_validation"}
@@ -81,6 +83,7 @@ def flat(value, path=""):
     return {path: value}
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize("number", CHANGES)
 def test_each_step_changes_one_thing(audit, number):
     before, after = flat(settings_of(audit, number - 1)), flat(settings_of(audit, number))
@@ -89,10 +92,12 @@ def test_each_step_changes_one_thing(audit, number):
     assert len(changed) >= len(CHANGES[number])
 
 
+@pytest.mark.medium
 def test_every_step_has_the_same_epochs(audit):
     assert {run.epochs for run in audit.study.results} == {1}
 
 
+@pytest.mark.medium
 def test_the_gain_of_a_step_is_what_it_is_above_the_one_before(audit):
     steps = audit.ladders["tiny"]
     assert steps[0].gain is None
@@ -101,6 +106,7 @@ def test_the_gain_of_a_step_is_what_it_is_above_the_one_before(audit):
         assert after.gain_low <= after.gain <= after.gain_high
 
 
+@pytest.mark.medium
 def test_records_text_and_markdown_have_a_line_a_step(audit):
     assert len(audit.to_records()) == len(KEYS)
     assert len(audit.to_markdown().splitlines()) == 2 + len(KEYS)
@@ -111,16 +117,19 @@ def test_records_text_and_markdown_have_a_line_a_step(audit):
     )
 
 
+@pytest.mark.medium
 def test_the_ladder_is_drawn_with_a_label_a_step(audit):
     texts = [label.get_text() for label in audit.plot().get_yticklabels()]
     assert all(any(step.label in text for text in texts) for step in audit.ladders["tiny"])
 
 
+@pytest.mark.medium
 def test_the_audit_can_only_draw_what_it_ran(audit):
     with pytest.raises(InvalidInputError, match="Did you mean 'tiny'"):
         audit.plot("tinny")
 
 
+@pytest.mark.medium
 def test_asking_twice_does_not_run_twice(audit, tiny, monkeypatch):
     monkeypatch.setattr("transferzoo.fitting.train", lambda *args, **kwargs: pytest.fail("a training began"))
     data = tz.load_dataset("digits").subset(train=60, validation=30, test=40)

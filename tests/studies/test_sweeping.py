@@ -21,6 +21,7 @@ def found(tmp_path_factory):
     return tz.studies.sweep(models, data, train=[300, 40], seeds=[0, 1], out=out, **QUICK), out
 
 
+@pytest.mark.medium
 def test_each_number_of_images_is_a_study_on_the_same_test_images(found):
     sweep, out = found
     assert sweep.values == (40, 300)
@@ -31,6 +32,7 @@ def test_each_number_of_images_is_a_study_on_the_same_test_images(found):
     assert len(tested) == 1
 
 
+@pytest.mark.medium
 def test_the_rows_are_the_studies_own_and_gains_are_paired(found):
     sweep, _ = found
     rows = sweep.to_records()
@@ -46,6 +48,7 @@ def test_the_rows_are_the_studies_own_and_gains_are_paired(found):
     assert rows[1]["gain"] == pytest.approx(rows[1]["accuracy"] - rows[0]["accuracy"])
 
 
+@pytest.mark.medium
 def test_it_says_whether_more_images_help(found):
     sweep, _ = found
     said = sweep.verdicts()
@@ -56,6 +59,7 @@ def test_it_says_whether_more_images_help(found):
     assert all(line in str(sweep) for line in said)
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("before", "now", "words"),
     [
@@ -83,6 +87,7 @@ def fields_of(result):
     return {name: getattr(result, name) for name in names}
 
 
+@pytest.mark.medium
 def test_the_same_call_loads_what_is_there(found, monkeypatch):
     sweep, out = found
     data = tz.load_dataset("digits").subset(train=300, validation=50, test=100)
@@ -96,6 +101,7 @@ def test_the_same_call_loads_what_is_there(found, monkeypatch):
     assert again.to_records() == sweep.to_records()
 
 
+@pytest.mark.medium
 def test_image_sizes_are_swept_too(tiny, tiny_digits):
     sweep = tz.studies.sweep([tiny], tiny_digits, image_size=[32, 48], **QUICK)
     sizes = [study.results[0].settings["model"]["image_size"] for study in sweep.studies]

@@ -52,6 +52,7 @@ def published(url, name="imagenet"):
 # ---- the scores
 
 
+@pytest.mark.medium
 def test_the_best_probe_comes_first_with_wilsons_interval(ranking):
     accuracies = [row.accuracy for row in ranking.rows]
     assert accuracies == sorted(accuracies, reverse=True)
@@ -60,6 +61,7 @@ def test_the_best_probe_comes_first_with_wilsons_interval(ranking):
         assert (row.low, row.high) == tuple(wilson_interval(int(row.correct.sum()), 50))
 
 
+@pytest.mark.medium
 def test_the_probe_is_the_logistic_regression_of_scikit_learn(tiny, tiny_digits, ranking):
     from sklearn.linear_model import LogisticRegression
 
@@ -81,6 +83,7 @@ def test_the_probe_is_the_logistic_regression_of_scikit_learn(tiny, tiny_digits,
         assert row.channels == features[0].shape[1] == 16
 
 
+@pytest.mark.medium
 def test_test_images_have_no_say(tiny, tiny_digits, ranking):
     other = dataclasses.replace(
         tiny_digits,
@@ -90,6 +93,7 @@ def test_test_images_have_no_say(tiny, tiny_digits, ranking):
     assert untimed(rank(sized(tiny), other, weights=None, cache=False)) == untimed(ranking)
 
 
+@pytest.mark.medium
 def test_validation_labels_choose_neither_the_penalty_nor_logme(tiny, tiny_digits, ranking):
     shuffled = np.random.default_rng(0).permutation(tiny_digits.y_validation)
     other = rank(
@@ -101,6 +105,7 @@ def test_validation_labels_choose_neither_the_penalty_nor_logme(tiny, tiny_digit
     assert max(row.accuracy for row in other.rows) < ranking.rows[0].accuracy
 
 
+@pytest.mark.medium
 def test_the_same_call_gives_the_same_ranking(tiny, tiny_digits, ranking):
     assert untimed(rank(sized(tiny), tiny_digits, weights=None, cache=False)) == untimed(ranking)
 
@@ -123,6 +128,7 @@ def test_an_image_size_that_shows_less_is_told_apart():
     assert "small *" not in str(ranking).splitlines()[2]
 
 
+@pytest.mark.medium
 def test_twins_share_the_chance_to_be_best(tiny, tiny_digits):
     twins = rank({"one": tiny, "two": tiny}, tiny_digits, weights=None, cache=False)
     assert [row.probability_best for row in twins.rows] == [0.5, 0.5]
@@ -132,10 +138,12 @@ def test_twins_share_the_chance_to_be_best(tiny, tiny_digits):
     assert "* not distinguishable from the first" in twins.notes()
 
 
+@pytest.mark.medium
 def test_the_chances_to_be_best_are_shares_of_one(ranking):
     assert sum(row.probability_best for row in ranking.rows) == pytest.approx(1)
 
 
+@pytest.mark.medium
 def test_the_deviation_of_logme_is_about_what_other_images_would_bring():
     from transferzoo.studies.transferability import _logme
 
@@ -150,6 +158,7 @@ def test_the_deviation_of_logme_is_about_what_other_images_would_bring():
     assert np.sqrt(np.mean(deviations**2)) == pytest.approx(scores.std(ddof=1), rel=0.3)
 
 
+@pytest.mark.medium
 def test_a_feature_map_is_averaged_over_its_cells(tiny, tiny_digits):
     models = {
         head: tz.build(tiny, 10, weights=None, image_size=32, seed=0, head=head)
@@ -163,6 +172,7 @@ def test_a_feature_map_is_averaged_over_its_cells(tiny, tiny_digits):
 # ---- what is ranked
 
 
+@pytest.mark.medium
 def test_a_built_model_is_ranked_as_its_settings_would_be(tiny, tiny_digits, ranking):
     built = tz.build(tiny, 10, weights=None, image_size=8, seed=0)
     mixed = rank({"built": built, "large": tiny}, tiny_digits, weights=None, cache=False)
@@ -171,6 +181,7 @@ def test_a_built_model_is_ranked_as_its_settings_would_be(tiny, tiny_digits, ran
     assert mixed["built"].image_size == (8, 8)
 
 
+@pytest.mark.medium
 def test_own_options_go_before_those_for_all(tiny, tiny_digits):
     models = {"own": {"model": tiny, "image_size": 16}, "common": tiny}
     ranking = rank(models, tiny_digits, weights=None, image_size=8, cache=False)
@@ -178,6 +189,7 @@ def test_own_options_go_before_those_for_all(tiny, tiny_digits):
     assert ranking["common"].image_size == (8, 8)
 
 
+@pytest.mark.medium
 def test_more_images_than_asked_for_are_left_out_in_the_classes_proportions(tiny):
     data = tz.load_dataset("digits")
     ranking = rank([tiny], data, weights=None, max_images=60, cache=False)
@@ -191,6 +203,7 @@ def test_a_dataset_may_be_named(tiny):
     assert rank([tiny], "digits", weights=None, max_images=40, cache=False).data == "digits"
 
 
+@pytest.mark.medium
 def test_features_are_kept_and_found_again(tiny, tiny_digits, tmp_path):
     store = tz.FeatureStore(tmp_path / "kept")
     first = rank(sized(tiny), tiny_digits, weights=None, store=store)
@@ -202,6 +215,7 @@ def test_features_are_kept_and_found_again(tiny, tiny_digits, tmp_path):
     assert len(store.entries()) == 4
 
 
+@pytest.mark.medium
 def test_without_names_those_with_weights_at_hand_are_ranked(
     home, closed_url, tiny, tiny_digits, tiny_weights
 ):
@@ -241,6 +255,7 @@ def test_weights_that_cannot_be_had_are_an_error_before_anything_is_computed(
     assert str(home / "models") in str(caught.value)
 
 
+@pytest.mark.medium
 def test_weights_of_a_named_backbone_are_fetched(home, file_server, tiny, tiny_digits, tiny_weights):
     file_server.files["/t.weights.h5"] = tiny_weights.read_bytes()
     builder = tz.backbone_info(tiny).builder
@@ -320,11 +335,13 @@ def test_a_model_for_other_images_is_refused(tiny, tiny_digits):
         rank({"other": {"model": other, "stem": "stride1"}}, tiny_digits)
 
 
+@pytest.mark.medium
 def test_a_row_that_is_not_there_is_named(ranking):
     with pytest.raises(InvalidInputError, match="Did you mean 'small'"):
         ranking["smal"]
 
 
+@pytest.mark.medium
 def test_nearest_neighbours_are_those_of_the_cosine(tiny, tiny_digits, ranking):
     for row in ranking.rows:
         model = tz.build(tiny, 10, weights=None, image_size=row.image_size, seed=0)
@@ -341,6 +358,7 @@ def test_nearest_neighbours_are_those_of_the_cosine(tiny, tiny_digits, ranking):
         assert row.knn == pytest.approx((votes.argmax(axis=1) == tiny_digits.y_validation).mean(), abs=0.021)
 
 
+@pytest.mark.medium
 def test_published_accuracy_stands_beside_the_probe_and_is_compared_with_it(ranking):
     first, second = ranking.rows
     assert first.published_top1 is None
@@ -358,6 +376,7 @@ def test_published_accuracy_stands_beside_the_probe_and_is_compared_with_it(rank
 # ---- the record
 
 
+@pytest.mark.medium
 def test_the_table_fits_into_80_columns(ranking):
     first, second = ranking.rows
     worst = dataclasses.replace(
@@ -377,6 +396,7 @@ def test_the_table_fits_into_80_columns(ranking):
     assert f"{first.knn:.1%}" in row
 
 
+@pytest.mark.medium
 def test_records_are_plain_json_and_csv_holds_the_same(ranking):
     records = json.loads(json.dumps(ranking.to_dict()))
     assert records["rows"] == ranking.to_records()
@@ -387,6 +407,7 @@ def test_records_are_plain_json_and_csv_holds_the_same(ranking):
     assert {"32×32", "8×8"} == {row["image_size"] for row in read}
 
 
+@pytest.mark.medium
 def test_seconds_are_the_sum_of_their_parts(ranking):
     for row in ranking.rows:
         parts = (row.feature_seconds, row.logme_seconds, row.probe_seconds, row.knn_seconds)
@@ -394,12 +415,14 @@ def test_seconds_are_the_sum_of_their_parts(ranking):
         assert row.seconds == pytest.approx(sum(parts))
 
 
+@pytest.mark.medium
 def test_the_picture_shows_the_probes(ranking):
     ax = ranking.plot()
     assert [label.get_text() for label in ax.get_yticklabels()] == [row.model for row in ranking.rows]
     assert [bar.get_width() for bar in ax.patches] == [row.accuracy for row in ranking.rows]
 
 
+@pytest.mark.medium
 def test_a_ranking_cannot_be_changed(ranking):
     with pytest.raises(dataclasses.FrozenInstanceError):
         ranking.seed = 1

@@ -1,4 +1,4 @@
-"""The command that ranks without training: `rank`."""
+"""Commands that choose among backbones: `rank`, without training one, and `halving`, training for short."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
+from transferzoo.cli import output
 from transferzoo.cli.app import app
 from transferzoo.cli.options import JsonOption, prepare, sharing
+from transferzoo.cli.training import BackbonesArgument
+from transferzoo.errors import invalid
 
 # of a training, or of the test images, which a ranking does not look at
 NOT_FOR_RANK = (
@@ -49,3 +52,45 @@ def rank(
 
     ranking = find(names or None, data, max_images=train, **options)
     print(json.dumps(ranking.to_dict(), indent=1, ensure_ascii=False) if as_json else ranking)
+
+
+@app.command(
+    epilog="Example: [bold]transferzoo halving mobilenet mobilenet_v2_035 vgg16 -d cifar10 --train 5000 "
+    "--out runs/halving[/]"
+)
+@sharing(saves_models=True, without=("epochs", "test", "minutes"))
+def halving(
+    names: BackbonesArgument,
+    epochs: Annotated[
+        int,
+        typer.Option(
+            "--epochs",
+            "-e",
+            help="Of the first round; each after it has twice as many.",
+            rich_help_panel="Training",
+        ),
+    ] = 1,
+    shortlist: Annotated[
+        int,
+        typer.Option(
+            "--shortlist",
+            help="Train this many at most: those with the best linear probes.",
+            rich_help_panel="Run",
+        ),
+    ] = 4,
+    **given: Any,
+) -> None:
+    """Train many models for short, the better half for twice as long, until one is left."""
+    if len(names) < 2:
+        raise invalid("names", "two backbones or more", names)
+    data, options = prepare(names, {**given, "test": None})
+    import transferzoo as tz
+
+    found = tz.studies.successive_halving(names, data, epochs=epochs, shortlist=shortlist, **options)
+    if given["as_json"]:
+        record = {"winner": found.winner, "rows": found.to_records(), "verdicts": found.verdicts()}
+        output.print_json(record)
+        return
+    print(found)
+    if given["out"] is not None:
+        print(f"The studies are in {given['out']}")

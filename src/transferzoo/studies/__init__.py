@@ -10,20 +10,33 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from transferzoo.studies.halving import Halving, successive_halving
     from transferzoo.studies.joining import join
     from transferzoo.studies.named import Audit, Step, article, article_data
     from transferzoo.studies.sweeping import Sweep, sweep
 
 ROOMS = {
     "Audit": "named",
+    "Halving": "halving",
     "Step": "named",
     "Sweep": "sweeping",
     "article": "named",
     "article_data": "named",
     "join": "joining",
+    "successive_halving": "halving",
     "sweep": "sweeping",
 }
-__all__ = ["Audit", "Step", "Sweep", "article", "article_data", "join", "sweep"]
+__all__ = [
+    "Audit",
+    "Halving",
+    "Step",
+    "Sweep",
+    "article",
+    "article_data",
+    "join",
+    "successive_halving",
+    "sweep",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -495,7 +495,8 @@ def _jobs(n_jobs: Any) -> int:
     return check_count("n_jobs", n_jobs, 1, "Or -1, for as many as there are cores.")
 
 
-def _entries(models: Any, recipe: Any, minutes: Any, options: Mapping[str, Any]) -> list[_Entry]:
+def named_models(models: Any) -> dict[str, Any]:
+    """Return the models by name, or raise where they are given in no form that `compare` takes."""
     if isinstance(models, str):
         raise invalid("models", "a list of backbones' names", models, remedy=f"Pass ['{models}', …].")
     accepted = "a list of backbones' names, or a mapping of names to models"
@@ -515,14 +516,19 @@ def _entries(models: Any, recipe: Any, minutes: Any, options: Mapping[str, Any])
             argument="models",
             value=list(models),
         )
-    entries = []
-    for name, model in given.items():
+    for name in given:
         if not _is_run_name(name):
             raise invalid(
                 "models",
                 f"names of at most {LONGEST_NAME} characters, without spaces, slashes, # or a leading dot",
                 name,
             )
+    return given
+
+
+def _entries(models: Any, recipe: Any, minutes: Any, options: Mapping[str, Any]) -> list[_Entry]:
+    entries = []
+    for name, model in named_models(models).items():
         own: dict[str, Any] = {}
         if isinstance(model, Mapping):
             own = dict(model)
