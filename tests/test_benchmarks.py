@@ -55,6 +55,10 @@ CALLS = {
     "lint_quality.py": ((*DIGITS, *FEW, "--backbone", "mobilenet_025"), 15),
     "memory.py": (("--runs", "2"), 2),
     "practised_hand.py": ((*DIGITS, "--train", "120", "--minutes", "0.1"), 1),
+    "regret.py": (
+        (*DIGITS, *FEW, "--models", "resnet20", "resnet20:40", "--recipe", "head"),
+        7,
+    ),
     "resolution.py": ((*DIGITS, *FEW, "--backbones", "mobilenet_025", "--sizes", "32", "48"), 2),
     "same_work.py": ((*DIGITS, "--backbone", "mobilenet", "--images", "150", "--repeats", "1"), 3),
     "sizes.py": ((*SMALL, "--sizes", "20", "--seeds", "1", "--test", "50"), 1),

@@ -110,6 +110,15 @@ def test_what_was_left_out_by_chance_is_marked(found):
 
 
 @pytest.mark.medium
+def test_a_winner_at_chance_is_said_to_be_none(digits):
+    pair = {"slow": MODELS["slow"], "slower": MODELS["slower"]}
+    halving = halve(pair, digits)
+    (line,) = [line for line in halving.verdicts() if "most frequent class" in line]
+    assert line.startswith(f"{halving.winner} is not shown to be better")
+    assert line in str(halving)
+
+
+@pytest.mark.medium
 def test_a_long_list_is_cut_by_linear_probes(digits):
     few = digits.subset(train=120)
     models = {name: {"model": "tiny", "image_size": size} for name, size in (("a", 32), ("b", 16), ("c", 8))}

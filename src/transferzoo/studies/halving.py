@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from transferzoo import statistics
 from transferzoo.data.splits import split_indices, split_sizes
 from transferzoo.errors import InvalidInputError, invalid
@@ -48,10 +50,10 @@ class Halving:
     --------
     >>> import transferzoo as tz
     >>> data = tz.load_dataset("digits").subset(train=200, validation=100)
-    >>> found = tz.studies.successive_halving(["resnet20", "mobilenet_025"], data, weights=None,
+    >>> found = tz.studies.successive_halving(["resnet20", "mobilenet_025"], data, weights="cifar10",
     ...                                       lint=False, verbose=False)
-    >>> found.winner in found.names, found.epochs
-    (True, (1,))
+    >>> found.winner, found.epochs
+    ('resnet20', (1,))
     """
 
     ranking: Ranking | None
@@ -130,7 +132,14 @@ class Halving:
 
     def verdicts(self) -> list[str]:
         """Return what the last round says of the winner, as `Study.verdicts` does, and what failed."""
-        said = self.rounds[-1].verdicts()
+        last = self.rounds[-1]
+        said = last.verdicts()
+        chance = max(np.bincount(last.results[0].y_true)) / self.judging_images
+        if last.summary()[0]["accuracy_low"] <= chance:
+            said.append(
+                f"{self.winner} is not shown to be better than naming the most frequent class, {chance:.1%}: "
+                "give the first round more epochs"
+            )
         return said + [str(failure) for study in self.rounds for failure in study.failures]
 
     def __str__(self) -> str:
@@ -221,11 +230,15 @@ def successive_halving(
     --------
     >>> import transferzoo as tz
     >>> data = tz.load_dataset("digits").subset(train=200, validation=100)
-    >>> models = ["resnet20", "mobilenet_025", "mobilenet_v2_035"]
-    >>> found = tz.studies.successive_halving(models, data, shortlist=2, weights=None, lint=False,
+    >>> models = {
+    ...     "resnet": "resnet20",
+    ...     "mobile": {"model": "mobilenet_025", "stem": "stride1"},
+    ...     "small": {"model": "resnet20", "image_size": 16},
+    ... }
+    >>> found = tz.studies.successive_halving(models, data, shortlist=2, weights="cifar10", lint=False,
     ...                                       verbose=False)
-    >>> len(found.rounds), len(found.ranking)
-    (1, 3)
+    >>> len(found.ranking), found.epochs
+    (3, (1,))
     """
     from transferzoo.data.catalog import resolve_data
 
