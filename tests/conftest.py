@@ -25,6 +25,7 @@ from transferzoo.data.catalog import DATASETS
 from transferzoo.heads import HEADS
 from transferzoo.recipes.catalog import RECIPES
 
+ON_TORCH = os.environ.get("KERAS_BACKEND") == "torch"
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
@@ -121,6 +122,8 @@ def each_backbone(*, leaving_out=()):
         if marks and family in seen:
             marks = (pytest.mark.slow, pytest.mark.thorough)
         seen.add(family)
+        if "not build it on torch" in tz.backbone_info(name).note:
+            marks = (*marks, pytest.mark.skipif(ON_TORCH, reason="Keras does not build it on torch"))
         if name not in leaving_out:
             parameters.append(pytest.param(name, marks=marks))
     return parameters

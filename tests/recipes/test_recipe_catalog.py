@@ -245,48 +245,67 @@ def test_an_epoch_that_is_better_by_more_than_a_standard_error_is_returned(run, 
     assert found == pytest.approx(max(tuned))
 
 
+def outcomes(n, right, likelier):
+    """Which of n images are right, `right` more or fewer than half, and their log-probabilities."""
+    correct = np.arange(n) < n // 2 + right
+    noise = np.random.default_rng(0).normal(0, 0.5, n)
+    return correct, likelier + noise - noise.mean() - 1
+
+
+BEGAN, MEAN, NOW = 0.0, 2.0, 4.0
+
+
 @pytest.mark.parametrize(
-    ("n", "right", "likelier", "kept"),
+    ("n", "mean", "now", "chosen"),
     [
-        # accuracy alone tells nothing, log loss does
-        (80, 0, 0.3, True),
-        (80, 0, 0.0, False),
-        (80, 0, -0.3, False),
-        (80, 1, 0.0, False),
-        # ahead in one and behind in the other
-        (80, 20, -0.3, False),
-        (80, -20, 0.3, False),
-        (80, 20, 0.0, True),
+        # few images: the mean of both models
+        (80, (0, 0.0), (0, 0.0), "mean"),
+        (80, (-20, 0.3), (-20, -0.3), "mean"),
+        (80, (2, 0.0), (5, 0.3), "mean"),
+        (80, (-20, 0.0), (-20, -0.3), "mean"),
+        (80, (0, 0.0), (20, 0.0), "mean"),
+        (80, (0, 0.0), (0, 0.3), "mean"),
+        # unless one of them is clearly ahead of it, in accuracy and in log loss
+        (80, (-20, -0.3), (-20, -0.3), "before"),
+        (80, (0, 0.0), (20, 0.3), "now"),
+        (80, (-20, -0.3), (20, 0.3), "now"),
+        (80, (-20, -0.3), (0, 0.0), "before"),
         # enough images: the better one
-        (200, 1, -0.3, True),
-        (200, 0, 0.1, True),
-        (200, 0, -0.1, False),
-        (200, -1, 0.3, False),
+        (200, (0, 0.0), (1, -0.3), "now"),
+        (200, (0, 0.0), (0, 0.1), "now"),
+        (200, (0, 0.0), (0, -0.1), "before"),
+        (200, (0, 0.0), (-1, 0.3), "before"),
     ],
 )
-def test_which_of_head_and_best_epoch_is_returned(n, right, likelier, kept, monkeypatch):
-    from types import SimpleNamespace
-
+@pytest.mark.parametrize("safe", [True, False])
+def test_which_weights_are_returned(n, mean, now, chosen, safe, monkeypatch):
     from transferzoo.training import returning
     from transferzoo.training.callbacks import Origin
 
-    generator = np.random.default_rng(0)
-    half = n // 2
-    before = np.arange(n) < half
-    after = before.copy()
-    # ten images fall each way, and `right` more turn right or wrong
-    after[half - 10 : half + 10] = ~after[half - 10 : half + 10]
-    after[half + 10 : half + 10 + max(0, right)] = True
-    after[: max(0, -right)] = False
-    noise = generator.normal(0, 0.5, n)
-    network = SimpleNamespace(set_weights=lambda weights: setattr(network, "weights", weights), weights=None)
-    monkeypatch.setattr(returning, "_judged", lambda *given: (after, likelier + noise - noise.mean() - 1))
-    origin = Origin(weights=["first"], correct=before, likelihood=np.full(n, -1.0))
-    better = returning.choose_weights(
-        network, None, np.zeros(n), origin, logits=False, phase="tune", before="probe"
+    class Network:
+        weights = NOW
+
+        def get_weights(self):
+            return [np.float32(self.weights), np.int64(7)]
+
+        def set_weights(self, weights):
+            self.weights, counter = weights
+            assert counter == 7
+
+    found = {MEAN: outcomes(n, *mean), NOW: outcomes(n, *now)}
+    monkeypatch.setattr(returning, "_judged", lambda network, *given: found[float(network.weights)])
+    network, (correct, likelihood) = Network(), outcomes(n, 0, 0.0)
+    origin = Origin(
+        weights=[np.float32(BEGAN), np.int64(7)], correct=correct, likelihood=np.full(n, likelihood.mean())
     )
-    assert better == kept
-    assert (network.weights is None) == kept
+    told = returning.choose_weights(
+        network, None, np.zeros(n), origin, logits=False, safe=safe, phase="tune", before="probe"
+    )
+    if not safe:
+        # validation images alone decide, however few
+        chosen = "now" if now > (0, 0.0) else "before"
+    assert told == chosen
+    assert network.weights == {"before": BEGAN, "mean": MEAN, "now": NOW}[chosen]
 
 
 @pytest.mark.parametrize(

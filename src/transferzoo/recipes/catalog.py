@@ -153,7 +153,7 @@ RECIPES.register(
         ),
         source="docs/recipes/fine_tune.md has the measurements and the papers",
         phases=(_PROBE_FIRST, _HEAD_FIRST, _FINE_TUNE),
-        keep="best",
+        keep="safe",
         patience=5,
     ),
 )

@@ -59,9 +59,9 @@ class Recipe:
     keep : {"best", "last", "safe"}, default "last"
         Whether the epoch with the best validation accuracy gives the weights, or the last one. With
         ``"best"`` the model as it was before the main phase is a candidate too, if another phase trained it,
-        and is returned unless the best epoch is ahead of it; with fewer than 100 validation images, by more
-        than one standard error. ``"safe"`` is
-        ``"best"`` after such a phase, and ``"last"`` without one.
+        and is returned unless the best epoch is ahead of it. ``"safe"`` is ``"last"`` without such a phase,
+        and ``"best"`` after one; with fewer than 100 validation images it gives the mean of both models'
+        weights, unless one of them is clearly better.
     patience : int, optional
         Stop after so many epochs without a better validation accuracy.
     class_weight : "balanced", mapping of str to float, or None

@@ -341,16 +341,21 @@ class _Run:
         self.returned = f"the last epoch of phase '{step.phase.name}'"
         if keeps_best and epoch is not None:
             self.returned = f"epoch {epoch + 1} of phase '{step.phase.name}'"
-        if origin is not None and not choose_weights(
-            network,
-            seen.x_validation,
-            part.y_validation,
-            origin,
-            logits=logits,
-            phase=step.phase.name,
-            before=self.before,
-        ):
-            self.returned = f"phase '{self.before}'"
+        if origin is not None:
+            chosen = choose_weights(
+                network,
+                seen.x_validation,
+                part.y_validation,
+                origin,
+                logits=logits,
+                safe=self.recipe.keep == "safe",
+                phase=step.phase.name,
+                before=self.before,
+            )
+            if chosen == "before":
+                self.returned = f"phase '{self.before}'"
+            elif chosen == "mean":
+                self.returned = f"the mean of phase '{self.before}' and {self.returned}"
 
     def _epochs(
         self,
