@@ -221,7 +221,7 @@ def test_a_worse_epoch_than_the_head_before_it_is_not_returned(run, tiny_digits,
 
 
 @pytest.mark.medium
-def test_an_epoch_that_is_better_by_more_than_a_standard_error_is_returned(run, tiny_digits, monkeypatch):
+def test_an_epoch_that_is_clearly_better_is_returned(run, tiny_digits, monkeypatch):
     from transferzoo.training import loop as training
 
     def spoilt(head_model, *rest):
@@ -235,7 +235,8 @@ def test_an_epoch_that_is_better_by_more_than_a_standard_error_is_returned(run, 
 
     solve = training.solve_head
     monkeypatch.setattr(training, "solve_head", spoilt)
-    result = run("default", epochs=20, learning_rate=0.01, label_smoothing=0, batch_size=10)
+    options = {"epochs": 20, "learning_rate": 0.01, "batch_norm": "train", "batch_size": 10}
+    result = run("default", label_smoothing=0, **options)
     assert result.provenance["returned"].endswith("of phase 'fine_tune'")
     epoch = int(result.provenance["returned"].split()[1])
     rows = zip(result.history["val_accuracy"], result.history["phase"], strict=True)
@@ -326,6 +327,15 @@ def test_fewer_images_are_trained_at_a_lower_rate(images, rate):
     assert asked_for.phases[-1].learning_rate == 0.002
 
 
+@pytest.mark.parametrize(("images", "norm"), [(25, "inference"), (999, "inference"), (1_000, "train")])
+def test_few_images_leave_the_stored_statistics(images, norm):
+    recipe = tz.recipe_info("default").for_model(pretrained=True)
+    assert recipe.for_images(images).phases[-1].batch_norm == norm
+    assert recipe.for_images(images).phases[-1].norm_images is None
+    asked_for = recipe.with_options(batch_norm="train").for_images(images)
+    assert asked_for.phases[-1].batch_norm == "train"
+
+
 @pytest.mark.parametrize(
     ("images", "decay"), [(10, 30.0), (500, 30.0), (2000, 15.0), (10_000, 3.0), (45_000, 3.0)]
 )
@@ -367,7 +377,8 @@ def test_the_default_recipe_places_a_head_and_then_moves_the_upper_layers_alone(
     after = moved(published, arrays(backbone_of(result.model)))
     # three of four layers with weights
     assert result.settings["model"]["trainable"] == "top:75%"
-    assert after == {name for name in published if not name.startswith("conv1")}
+    # and of few images no statistics
+    assert after == {name for name in published if not name.startswith("conv1") and "moving" not in name}
 
 
 @pytest.mark.medium
@@ -426,6 +437,7 @@ def test_an_option_reaches_the_main_phase_and_only_that(name, pretrained, linear
     # a weight decay that is asked for is the one that is taken
     gone |= {"decay_steps": None} if option == "weight_decay" else {}
     gone |= {"rate_images": None} if option == "learning_rate" else {}
+    gone |= {"norm_images": None} if option == "batch_norm" else {}
     assert changed == dataclasses.replace(plain, **{option: value}, **gone)
 
 

@@ -109,6 +109,9 @@ class Phase:
     rate_images : int, optional
         `learning_rate` is meant for so many training images or more. With fewer it is lower, by the square
         root of their share: few images say little about the layers that they would move far.
+    norm_images : int, optional
+        ``batch_norm="train"`` is meant for so many training images or more. With fewer it is ``"inference"``:
+        the statistics of few images are worse than those that the weights were trained with.
     c_values : tuple of float
         Inverse strengths C of the penalty (scikit-learn's term) that ``"lbfgs"`` tries; validation
         accuracy chooses.
@@ -138,6 +141,7 @@ class Phase:
     least_steps: int | None = None
     decay_steps: int | None = None
     rate_images: int | None = None
+    norm_images: int | None = None
     c_values: tuple[float, ...] = STRENGTHS
 
     def __post_init__(self) -> None:
@@ -156,6 +160,8 @@ class Phase:
             check_count("decay_steps", self.decay_steps, 1)
         if self.rate_images is not None:
             check_count("rate_images", self.rate_images, 1)
+        if self.norm_images is not None:
+            check_count("norm_images", self.norm_images, 1)
         if self.trainable != "as_built":
             check_policy_form(self.trainable)
         if not isinstance(self.augmentation, Augmentation | None):
@@ -201,7 +207,7 @@ class Phase:
             _check_number("c_values", c, "numbers above 0", lambda v: v > 0)
 
     def for_images(self, images: int) -> Phase:
-        """Return the phase with the epochs, rate and weight decay that so many training images need."""
+        """Return the phase with the epochs, rate, decay and statistics that so many training images need."""
         images = min(images, self.max_images or images)
         steps = -(-images // self.batch_size)
         steps = min(steps, self.steps_per_epoch or steps)
@@ -211,6 +217,10 @@ class Phase:
         if self.decay_steps is not None:
             decay *= min(MOST_DECAY, max(1.0, self.decay_steps / (epochs * steps)))
         settled = replace(self, epochs=epochs, weight_decay=decay, least_steps=None, decay_steps=None)
+        if self.norm_images is not None:
+            stored = self.batch_norm == "train" and images < self.norm_images
+            norm = "inference" if stored else self.batch_norm
+            settled = replace(settled, batch_norm=norm, norm_images=None)
         if self.rate_images is None or self.learning_rate is None:
             return settled
         rate = self.learning_rate * min(1.0, images / self.rate_images) ** 0.5

@@ -278,6 +278,8 @@ class Recipe:
             main["decay_steps"] = None
         if "learning_rate" in main:
             main["rate_images"] = None
+        if "batch_norm" in main:
+            main["norm_images"] = None
         if "epochs" not in main and backbone in self.epochs:
             main["epochs"] = self.epochs[str(backbone)]
         added = {name: options[name] for name in AUGMENTATION_OPTIONS if name in options}
