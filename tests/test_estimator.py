@@ -55,6 +55,7 @@ def test_it_trains_what_fit_trains(fitted, digits):
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.medium
 def test_a_clone_has_the_settings_and_not_the_training(fitted):
     copy = clone(fitted)
     assert copy.get_params() == fitted.get_params()

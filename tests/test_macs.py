@@ -323,6 +323,7 @@ def test_the_other_parts_of_heads_are_known(tiny, head):
     assert count_macs(tz.build(tiny, 3, weights=None, head=head)).uncounted == ()
 
 
+@pytest.mark.medium
 @pytest.mark.parametrize(
     ("name", "options"),
     [
