@@ -9,6 +9,7 @@ import transferzoo as tz
 from conftest import each_backbone
 from transferzoo.backbones.stages import join_stages, stage_maps
 from transferzoo.errors import InvalidInputError
+from transferzoo.heads import Classifier, Dense, Head
 from transferzoo.models.construct import backbone_of, head_of, model_settings
 from transferzoo.models.plan import build_network, seeded
 
@@ -134,6 +135,19 @@ def test_a_head_gets_features_of_several_stages():
     assert head_of(model).input_shape == (None, 448)
     assert model_settings(model).stages == 3
     assert model.predict(np.zeros((2, 32, 32, 3), "uint8"), verbose=0).shape == (2, 10)
+
+
+@pytest.mark.medium
+def test_a_linear_dense_on_the_joined_vector_is_a_sum_of_projected_stages():
+    head = Head(Dense(5, activation="linear"), Classifier())
+    model = tz.build("mobilenet_025", 10, weights=None, image_size=64, stages=3, seed=0, head=head)
+    dense = next(layer for layer in head_of(model).layers if layer.weights)
+    vector = noise((2, 448))
+    kernel, bias = dense.get_weights()
+    stages = zip(np.split(vector, [64, 192], axis=1), np.split(kernel, [64, 192]), strict=True)
+    summed = sum(means @ projection for means, projection in stages)
+    projected = keras.Model(head_of(model).inputs[0], dense.output)
+    assert np.allclose(run(projected, vector), summed + bias, atol=1e-4)
 
 
 @pytest.mark.medium
