@@ -84,7 +84,7 @@ RECIPES.register(
                 optimizer="adamw",
                 learning_rate=5e-4,
                 rate_images=5_000,
-                norm_images=5_000,
+                norm_images=1_000,
                 weight_decay=0.05,
                 schedule="cosine",
                 warmup=0.05,
