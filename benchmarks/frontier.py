@@ -15,18 +15,15 @@ SHIPPED = {"resnet20": {}, "mobilenet_025": {"stem": "stride1"}}
 LIMITS = ({"max_latency_ms": 5}, {"max_megabytes": 3}, {"max_gmacs": 0.05}, {"max_latency_ms": 0.01})
 
 
-def models_of(options):
-    """Return each backbone's own options, as `compare` takes them."""
+def model_of(name, options):
+    """Return a backbone's own options, as `compare` takes them: its weights file, or weights that suit it."""
     files = dict(each.split("=", 1) for each in options.file)
-    models = {}
-    for name in options.backbones:
-        weights = files.get(name, "cifar10" if name in SHIPPED else "imagenet")
-        models[name] = {
-            "model": name,
-            "weights": None if options.weights == "none" else weights,
-            **SHIPPED.get(name, {}),
-        }
-    return models
+    weights = files.get(name, "cifar10" if name in SHIPPED else "imagenet")
+    return {
+        "model": name,
+        "weights": None if options.weights == "none" else weights,
+        **SHIPPED.get(name, {}),
+    }
 
 
 def best(study, limits):
@@ -60,7 +57,7 @@ def main():
     if options.train:
         data = data.subset(train=options.train)
     study = tz.compare(
-        models_of(options),
+        {name: model_of(name, options) for name in options.backbones},
         data,
         recipe="linear_probe",
         seeds=range(options.seeds),

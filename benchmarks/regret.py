@@ -11,21 +11,17 @@ scores of `tz.rank`; successive halving. The regret is how many points its choic
 
 import statistics
 
-from frontier import SHIPPED
+from frontier import model_of
 from reporting import add_data_options, load, machine, parser, table, warm_up, write_json
 
 
 def models_of(options):
     """Return each model's own options; a number behind a colon is its image size."""
-    files = dict(each.split("=", 1) for each in options.file)
     models = {}
     for text in options.models:
         name, _, size = text.partition(":")
-        weights = files.get(name, "cifar10" if name in SHIPPED else "imagenet")
         models[text.replace(":", "-")] = {
-            "model": name,
-            "weights": None if options.weights == "none" else weights,
-            **SHIPPED.get(name, {}),
+            **model_of(name, options),
             **({"image_size": int(size)} if size else {}),
         }
     return models

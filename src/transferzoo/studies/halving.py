@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from transferzoo import statistics
+from transferzoo.data.dataset import BESIDE
 from transferzoo.data.splits import split_indices, split_sizes
 from transferzoo.errors import InvalidInputError, invalid
 from transferzoo.ground.arguments import check_count, check_seed
@@ -338,7 +339,7 @@ def _judged(data: Dataset, seed: int) -> Dataset:
     changes: dict[str, Any] = {"x_test": data.x_validation, "y_test": data.y_validation, "test_index": None}
     for split, chosen in parts.items():
         changes |= {f"x_{split}": data.x_train[chosen], f"y_{split}": data.y_train[chosen]}
-    for argument in ("files", "groups", "origins"):
+    for argument in BESIDE:
         if values := getattr(data, argument):
             changes[argument] = {split: values["train"][chosen] for split, chosen in parts.items()}
             changes[argument]["test"] = values["validation"]
