@@ -1,6 +1,7 @@
 """What all benchmarks say alike: their machine, their tables, their files. Not run by itself."""
 
 import argparse
+import ast
 import json
 import os
 import platform
@@ -15,6 +16,21 @@ def parser(docstring):
     )
     made.add_argument("--json", type=Path, metavar="FILE", help="also write all figures to this file")
     return made
+
+
+def parts_of(run):
+    """Return recipe, epochs or None, and options of a run written ``RECIPE:EPOCHS+OPTION=VALUE+…``."""
+    name, *told = run.split("+")
+    recipe, _, epochs = name.partition(":")
+    given = dict(option.split("=", 1) for option in told)
+    return recipe, int(epochs) if epochs else None, {key: _value(text) for key, text in given.items()}
+
+
+def _value(text):
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
 
 
 def judged_options(made, seeds):

@@ -18,12 +18,11 @@ last repeat's. The goal of the first two commands: 65 % on the test images at le
 port.
 """
 
-import ast
 import time
 
 import numpy as np
 from article_port import train_port
-from reporting import accuracy_of, machine, parser, spread, table, warm_up, weights, write_json
+from reporting import accuracy_of, machine, parser, parts_of, spread, table, warm_up, weights, write_json
 
 
 class ReachedError(Exception):
@@ -67,21 +66,6 @@ def clock(data, goal, stop):
             print(f"  {what:22s} {seconds:8.1f} s  {accuracy:.2%}", flush=True)
 
     return Clock()
-
-
-def parts_of(run):
-    """Return a run's recipe, its epochs or None, and the options that it names."""
-    name, *told = run.split("+")
-    recipe, _, epochs = name.partition(":")
-    given = dict(option.split("=", 1) for option in told)
-    return recipe, int(epochs) if epochs else None, {key: _value(text) for key, text in given.items()}
-
-
-def _value(text):
-    try:
-        return ast.literal_eval(text)
-    except (SyntaxError, ValueError):
-        return text
 
 
 def time_call(options, data, given):

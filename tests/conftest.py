@@ -10,11 +10,14 @@ import contextlib
 import gc
 import http.server
 import logging
+import random
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
+import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -26,12 +29,50 @@ from transferzoo.heads import HEADS
 from transferzoo.recipes.catalog import RECIPES
 
 ON_TORCH = os.environ.get("KERAS_BACKEND") == "torch"
+OUT_OF_TIME = "the time was over"
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-def pytest_collection_modifyitems(items):
-    """Begin with the longest tests, so that no process waits for them at the end."""
-    items.sort(key=lambda item: item.path.name not in ("test_docstrings.py", "test_accuracy.py"))
+def pytest_addoption(parser):
+    """Add what tests as many as time allows."""
+    parser.addoption(
+        "--until",
+        type=float,
+        metavar="TIME",
+        help="from this time on (seconds since 1970) no further test is begun; files come in another order "
+        "each day, so that other ones are left out",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    """Begin with the longest tests, so that no process waits for them at the end; or with any files."""
+    until = config.getoption("until")
+    if until is None:
+        items.sort(key=lambda item: item.path.name != "test_accuracy.py")
+        return
+    files = sorted({item.path for item in items})
+    # of the day on which time is over, as processes that test side by side must agree on the order
+    random.Random(int(until // 86_400)).shuffle(files)
+    items.sort(key=lambda item: files.index(item.path))
+
+
+def pytest_runtest_setup(item):
+    """Begin no test when time is over."""
+    until = item.config.getoption("until")
+    if until is not None and time.time() > until:
+        pytest.skip(OUT_OF_TIME)
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Name the files of which tests were left out."""
+    left_out = [
+        report.nodeid.split("::")[0]
+        for report in terminalreporter.stats.get("skipped", [])
+        if OUT_OF_TIME in str(report.longrepr)
+    ]
+    if left_out:
+        counts = ", ".join(f"{file} {count}" for file, count in sorted(Counter(left_out).items()))
+        terminalreporter.write_line(f"{len(left_out)} tests left out, as the time was over: {counts}")
 
 
 @pytest.fixture(autouse=True)

@@ -61,7 +61,10 @@ CALLS = {
     ),
     "resolution.py": ((*DIGITS, *FEW, "--backbones", "mobilenet_025", "--sizes", "32", "48"), 2),
     "same_work.py": ((*DIGITS, "--backbone", "mobilenet", "--images", "150", "--repeats", "1"), 3),
-    "sizes.py": ((*SMALL, "--sizes", "20", "--seeds", "1", "--test", "50"), 1),
+    "sizes.py": (
+        (*SMALL, "--sizes", "20", "--seeds", "1", "--test", "50", "--rows", "default:1", "head+epochs=1"),
+        2,
+    ),
     "standardising.py": ((*SMALL, *FEW, "--sizes", "20", "40", "--seeds", "1"), 2),
     "stages.py": (
         (*DIGITS, "--backbones", "mobilenet_025", "--sizes", "40", "--stages", "2", "--seeds", "2"),
