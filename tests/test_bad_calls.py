@@ -76,7 +76,7 @@ KINDS = {
     "path": "path out root folder save_backbone",
     "count": "num_classes stages seed epochs batch_size steps rows columns max_images train_size top_k bins "
     "resamples patience limit max_bytes units n_jobs native_size minimum_size default_size rand_augment "
-    "steps_per_epoch samples shortlist",
+    "steps_per_epoch samples shortlist folds",
     "number": "minutes lowest highest learning_rate momentum weight_decay temperature power magnitude mixup "
     "cutmix factor minimum layer_decay label_smoothing warmup scale",
     "share": "opacity threshold rope validation test confidence rate rotation zoom shift erase",

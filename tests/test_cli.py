@@ -293,6 +293,18 @@ def test_a_sweep_over_nothing_or_two_things_is_refused(run, digits, tiny, option
     assert message in err
 
 
+def test_rank_cross_validates_and_offers_nothing_of_a_training(run, tiny):
+    given = ("--dataset", "digits", "--weights", "none", "--train", "60", "--no-cache", "--quiet", "--json")
+    code, said, err = run("rank", tiny, *given, "--folds", "3")
+    assert code == 0, err
+    found = json.loads(said)
+    assert (found["folds"], found["train_images"], found["validation_images"]) == (3, 60, 60)
+    code, said, _ = run("rank", "--help")
+    assert code == 0
+    assert "--folds" in said
+    assert "Training ─" not in said
+
+
 @pytest.mark.medium
 def test_halving_names_a_winner_and_leaves_its_studies(run, tiny, quick, tmp_path):
     tz.register_backbone("other", tz.backbone_info(tiny).builder, minimum_size=8)

@@ -14,7 +14,7 @@ import transferzoo as tz
 from transferzoo.errors import DownloadError, InvalidInputError, UnknownNameError, UnknownOptionError
 from transferzoo.judging.evidence import logme
 from transferzoo.statistics import wilson_interval
-from transferzoo.studies.transferability import rank
+from transferzoo.studies.transferability import _parts, rank
 
 SIZES = {"small": 8, "large": 32}
 
@@ -34,7 +34,7 @@ def untimed(ranking):
 
 @pytest.fixture
 def ranking(tiny, tiny_digits):
-    return rank(sized(tiny), tiny_digits, weights=None, cache=False)
+    return rank(sized(tiny), tiny_digits, weights=None, folds=1, cache=False)
 
 
 @pytest.fixture
@@ -90,15 +90,14 @@ def test_test_images_have_no_say(tiny, tiny_digits, ranking):
         x_test=np.zeros_like(tiny_digits.x_test),
         y_test=np.zeros_like(tiny_digits.y_test),
     )
-    assert untimed(rank(sized(tiny), other, weights=None, cache=False)) == untimed(ranking)
+    assert untimed(rank(sized(tiny), other, weights=None, folds=1, cache=False)) == untimed(ranking)
 
 
 @pytest.mark.medium
 def test_validation_labels_choose_neither_the_penalty_nor_logme(tiny, tiny_digits, ranking):
     shuffled = np.random.default_rng(0).permutation(tiny_digits.y_validation)
-    other = rank(
-        sized(tiny), dataclasses.replace(tiny_digits, y_validation=shuffled), weights=None, cache=False
-    )
+    swapped = dataclasses.replace(tiny_digits, y_validation=shuffled)
+    other = rank(sized(tiny), swapped, weights=None, folds=1, cache=False)
     for row in ranking.rows:
         assert other[row.model].C == row.C
         assert other[row.model].logme == row.logme
@@ -106,8 +105,79 @@ def test_validation_labels_choose_neither_the_penalty_nor_logme(tiny, tiny_digit
 
 
 @pytest.mark.medium
+def test_each_image_is_judged_once_by_a_probe_of_the_other_folds(tiny, tiny_digits):
+    images = np.concatenate([tiny_digits.x_train, tiny_digits.x_validation])
+    labels = np.concatenate([tiny_digits.y_train, tiny_digits.y_validation])
+    ranking = rank([tiny], tiny_digits, weights=None, folds=3, cache=False)
+    assert (ranking.folds, ranking.judged_images) == (3, 150)
+    right, near = np.zeros(150, dtype=bool), []
+    for others, part in _parts(tiny_digits, 3, 0):
+        assert np.bincount(labels[part]).min() >= 4
+        fold = dataclasses.replace(
+            tiny_digits,
+            x_train=images[others],
+            y_train=labels[others],
+            x_validation=images[part],
+            y_validation=labels[part],
+        )
+        row = rank([tiny], fold, weights=None, folds=1, cache=False)[tiny]
+        right[part] = row.correct
+        near.append(row.knn)
+    # features of other batches differ in their last digits
+    assert (ranking[tiny].correct == right).mean() > 0.98
+    assert ranking[tiny].knn == pytest.approx(np.mean(near), abs=0.02)
+    assert "150" not in ranking.notes()[0]
+    assert "100 training and 50 validation images in 3 folds" in ranking.notes()[0]
+
+
+def test_few_validation_images_are_joined_by_the_training_images(tiny_digits):
+    assert len(_parts(tiny_digits, None, 0)) == 5
+    ((others, judged),) = _parts(tiny_digits, 1, 0)
+    assert others.tolist() == list(range(100))
+    assert judged.tolist() == list(range(100, 150))
+    many = np.arange(1000) % 10
+    enough = dataclasses.replace(tiny_digits, x_validation=tiny_digits.x_train[many], y_validation=many)
+    assert len(_parts(enough, None, 0)) == 1
+    assert len(_parts(enough, 4, 0)) == 4
+
+
+def test_no_group_is_on_both_sides_of_a_fold(tiny_digits):
+    counts = {split: len(getattr(tiny_digits, f"y_{split}")) for split in ("train", "validation", "test")}
+    first = dict(zip(counts, np.cumsum([0, *counts.values()]).tolist(), strict=False))
+    # images of two classes in each
+    groups = {
+        split: np.array([f"g{(first[split] + place) // 2}" for place in range(count)])
+        for split, count in counts.items()
+    }
+    data = dataclasses.replace(tiny_digits, groups=groups)
+    names = np.concatenate([groups["train"], groups["validation"]])
+    parts = _parts(data, 3, 0)
+    assert len(parts) == 3
+    assert sorted(np.concatenate([judged for _, judged in parts]).tolist()) == list(range(150))
+    for others, judged in parts:
+        assert not set(names[others]) & set(names[judged])
+
+
+def test_a_rare_class_leaves_fewer_folds_or_none(tiny_digits):
+    def keeping(count):
+        parts = {}
+        for split in ("train", "validation"):
+            x, y = getattr(tiny_digits, f"x_{split}"), getattr(tiny_digits, f"y_{split}")
+            gone = np.flatnonzero(y == 3)[count if split == "train" else 1 :]
+            parts |= {f"x_{split}": np.delete(x, gone, axis=0), f"y_{split}": np.delete(y, gone)}
+        return dataclasses.replace(tiny_digits, **parts)
+
+    assert len(_parts(keeping(3), None, 0)) == 4
+    assert len(_parts(keeping(1), None, 0)) == 1
+    with pytest.raises(
+        InvalidInputError, match=r"folds must be at most the images .* have \{'3': 4\}; folds=1"
+    ):
+        _parts(keeping(3), 5, 0)
+
+
+@pytest.mark.medium
 def test_the_same_call_gives_the_same_ranking(tiny, tiny_digits, ranking):
-    assert untimed(rank(sized(tiny), tiny_digits, weights=None, cache=False)) == untimed(ranking)
+    assert untimed(rank(sized(tiny), tiny_digits, weights=None, folds=1, cache=False)) == untimed(ranking)
 
 
 @pytest.mark.slow
@@ -194,7 +264,7 @@ def test_more_images_than_asked_for_are_left_out_in_the_classes_proportions(tiny
     data = tz.load_dataset("digits")
     ranking = rank([tiny], data, weights=None, max_images=60, cache=False)
     assert (ranking.train_images, ranking.validation_images) == (60, 60)
-    assert len(ranking[tiny].correct) == 60
+    assert len(ranking[tiny].correct) == ranking.judged_images == 120
     subset = data.subset(train=60, validation=60, seed=0)
     assert untimed(rank([tiny], subset, weights=None, cache=False)) == untimed(ranking)
 
@@ -304,6 +374,8 @@ def test_a_mistyped_name_or_option_gets_the_nearest(tiny, tiny_digits):
     ("options", "words"),
     [
         ({"max_images": 19}, "max_images must be 20 or more, two images of each class"),
+        ({"folds": 0}, "folds must be"),
+        ({"folds": 30}, "folds must be at most the images of each class"),
         ({"store": "here"}, "store must be a tz.FeatureStore"),
         ({"seed": -1}, "seed must be"),
         ({"image_size": 4}, "image_size must be a whole number of at least 8"),

@@ -19,7 +19,7 @@ NOT_FOR_RANK = (
     *("train", "test", "head", "trainable", "recipe", "faithful", "epochs", "batch_size", "learning_rate"),
     *("warmup", "layer_decay", "weight_decay", "label_smoothing", "batch_norm", "augmentation", "mixup"),
     *("steps_per_epoch", "minutes", "rand_augment", "keep", "patience", "lint", "out", "class_weight"),
-    "sampling",
+    *("sampling", "schedule"),
 )
 
 
@@ -41,6 +41,15 @@ def rank(
             rich_help_panel="Data",
         ),
     ] = 5_000,
+    folds: Annotated[
+        int | None,
+        typer.Option(
+            "--folds",
+            help="Cross-validate in so many parts; 1: judge the validation images.",
+            show_default="5 below 1,000 validation images",
+            rich_help_panel="Data",
+        ),
+    ] = None,
     as_json: JsonOption = False,
     **given: Any,
 ) -> None:
@@ -50,7 +59,7 @@ def rank(
     del options["recipe"]
     from transferzoo.studies.transferability import rank as find
 
-    ranking = find(names or None, data, max_images=train, **options)
+    ranking = find(names or None, data, max_images=train, folds=folds, **options)
     print(json.dumps(ranking.to_dict(), indent=1, ensure_ascii=False) if as_json else ranking)
 
 

@@ -44,18 +44,20 @@ class RankedBackbone:
         LogME on the training images, and its standard deviation: how much it would differ on other images,
         by a jackknife.
     accuracy, low, high : float
-        Of the linear probe on the validation images, with its 95 % interval; fractions in ``[0, 1]``.
+        Of the linear probe on the judged images, with its 95 % interval; fractions in ``[0, 1]``. The
+        interval is for these probes: that each fold's has other training images is not in it.
     C : float
-        Inverse strength C of the probe's penalty, chosen within the training images.
+        Inverse strength C of the probe's penalty, chosen within its training images; the median of the
+        folds.
     knn : float
-        Accuracy on the same validation images of their nearest training images by cosine similarity, the
+        Accuracy on the same images of their nearest training images by cosine similarity, the
         nearer ones counting more; a fraction.
     published_top1 : float or None
         ImageNet accuracy from where the weights come from, in percent; None for other weights.
     macs : float
         Multiply-accumulates for one image, with the head; NaN where a layer cannot be counted.
     probability_best : float
-        Share of bootstrap samples of the validation images in which it has the best probe.
+        Share of bootstrap samples of the judged images in which it has the best probe.
     behind : Difference or None
         What the first has over it, in probe accuracy; None for the first.
     p_holm : float or None
@@ -65,7 +67,8 @@ class RankedBackbone:
     feature_seconds, logme_seconds, probe_seconds, knn_seconds : float
         What each took. Features that were kept already take next to nothing.
     correct : ndarray of bool, shape (n,)
-        Whether the probe classified each validation image rightly.
+        Whether the probe classified each judged image rightly: the validation images, or with folds the
+        training images and then those.
     """
 
     model: str
@@ -125,6 +128,8 @@ class Ranking:
         The dataset's name.
     train_images, validation_images : int
         How many were looked at. Test images never are.
+    folds : int
+        Of the cross-validation of both together; 1 where the validation images alone were judged.
     seed : int
     left_out : tuple of str
         Backbones that were not asked for by name, and whose weights are not at hand.
@@ -134,6 +139,7 @@ class Ranking:
     data: str
     train_images: int
     validation_images: int
+    folds: int
     seed: int
     left_out: tuple[str, ...] = ()
 
@@ -146,6 +152,11 @@ class Ranking:
                 return row
         names = [row.model for row in self.rows]
         raise invalid("model", "one that was ranked", model, candidates=names)
+
+    @property
+    def judged_images(self) -> int:
+        """How many images the accuracies are of."""
+        return self.validation_images + (self.train_images if self.folds > 1 else 0)
 
     @property
     def best(self) -> tuple[str, ...]:
@@ -200,10 +211,10 @@ class Ranking:
     def notes(self) -> list[str]:
         """Return what one must know to read the table, one line each."""
         tied = len(self.best) - 1
-        lines = [
-            f"{self.data}: {self.train_images:,} training and {self.validation_images:,} validation images, "
-            f"seed {self.seed}"
-        ]
+        parts = f"{self.train_images:,} training and {self.validation_images:,} validation images"
+        if self.folds > 1:
+            parts = f"{parts} in {self.folds} folds"
+        lines = [f"{self.data}: {parts}, seed {self.seed}"]
         if tied:
             lines.append("* not distinguishable from the first")
         ordered, pairs = self.pairs_ordered_by_top1()
