@@ -158,6 +158,29 @@ def test_no_group_is_on_both_sides_of_a_fold(tiny_digits):
         assert not set(names[others]) & set(names[judged])
 
 
+@pytest.mark.medium
+def test_groups_are_what_intervals_count(tiny, tiny_digits):
+    # two groups of each class in each split
+    groups = {
+        split: np.array([f"{split}-{label}-{place % 2}" for place, label in enumerate(labels)])
+        for split, labels in (
+            ("train", tiny_digits.y_train),
+            ("validation", tiny_digits.y_validation),
+            ("test", tiny_digits.y_test),
+        )
+    }
+    data = dataclasses.replace(tiny_digits, groups=groups)
+    ranking = rank(sized(tiny), data, weights=None, folds=1, cache=False)
+    alone = rank(sized(tiny), tiny_digits, weights=None, folds=1, cache=False)
+    assert ranking.groups.tolist() == groups["validation"].tolist()
+    for row in ranking.rows:
+        assert row.accuracy == alone[row.model].accuracy
+        assert (row.low, row.high) != (alone[row.model].low, alone[row.model].high)
+    assert ranking.rows[1].behind.test == "t, groups"
+    assert sum(row.probability_best for row in ranking.rows) == pytest.approx(1)
+    assert "groups" not in ranking.to_dict()
+
+
 def test_a_rare_class_leaves_fewer_folds_or_none(tiny_digits):
     def keeping(count):
         parts = {}

@@ -128,7 +128,10 @@ class Halving:
             listed = [row for row in self.ranking.rows if row.model in entered[0]]
             if not listed:
                 return False
-            return statistics.difference(listed[-1].correct, self.ranking[name].correct).low <= 0
+            found = statistics.difference(
+                listed[-1].correct, self.ranking[name].correct, groups=self.ranking.groups
+            )
+            return found.low <= 0
         return False
 
     def verdicts(self) -> list[str]:

@@ -133,6 +133,8 @@ class Ranking:
     seed : int
     left_out : tuple of str
         Backbones that were not asked for by name, and whose weights are not at hand.
+    groups : ndarray of shape (n,), optional
+        What each judged image belongs to. Groups, not images, are then what intervals and differences count.
     """
 
     rows: tuple[RankedBackbone, ...]
@@ -142,6 +144,7 @@ class Ranking:
     folds: int
     seed: int
     left_out: tuple[str, ...] = ()
+    groups: NDArray[Any] | None = field(default=None, repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -169,7 +172,8 @@ class Ranking:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all of it in plain JSON types."""
-        record = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "rows"}
+        left_out = ("rows", "groups")
+        record = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in left_out}
         return {
             **record,
             "left_out": list(self.left_out),

@@ -20,6 +20,7 @@ from transferzoo.data.dataset import Dataset
 from transferzoo.data.groups import groups_of_classes
 from transferzoo.data.splits import fold_indices, stratified_indices
 from transferzoo.errors import InvalidInputError, invalid, unknown_option
+from transferzoo.evaluation import groups_to_count
 from transferzoo.ground.arguments import check_count, check_flag, check_seed, check_sequence
 from transferzoo.judging.evidence import logme
 from transferzoo.judging.proportions import resampled_accuracies
@@ -181,14 +182,19 @@ def rank(
         _fetch(candidate, progress)
     kept = (store or FeatureStore()) if cache else False
     found = [_scores(each, data, parts, seed=seed, store=kept, progress=progress) for each in candidates]
+    judged = np.sort(np.concatenate([part for _, part in parts]))
+    groups = None
+    if data.groups:
+        groups = groups_to_count(np.concatenate([data.groups["train"], data.groups["validation"]])[judged])
     return Ranking(
-        rows=_compared(found, seed),
+        rows=_compared(found, groups, seed),
         data=data.name,
         train_images=len(data.x_train),
         validation_images=len(data.x_validation),
         folds=len(parts),
         seed=seed,
         left_out=left_out,
+        groups=groups,
     )
 
 
@@ -344,28 +350,43 @@ def _scores(
     return _Scores(known=known, correct=correct[judged])
 
 
-def _compared(found: Sequence[_Scores], seed: int) -> tuple[RankedBackbone, ...]:
+def _resampled(
+    correct: Sequence[NDArray[np.bool_]], groups: NDArray[Any] | None, seed: int
+) -> NDArray[np.float64]:
+    """Return each model's accuracy in each resample of the images, or of their groups."""
+    rng = np.random.default_rng(seed)
+    if groups is None:
+        return np.stack(resampled_accuracies(correct, RESAMPLES, rng))
+    _, member = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(member)
+    right = np.stack([np.bincount(member, each, len(sizes)) for each in correct])
+    blocks = []
+    for _ in range(RESAMPLES // 100):
+        drawn = rng.multinomial(len(sizes), np.full(len(sizes), 1 / len(sizes)), size=100)
+        blocks.append(right @ drawn.T / (drawn @ sizes))
+    return np.concatenate(blocks, axis=1)
+
+
+def _compared(found: Sequence[_Scores], groups: NDArray[Any] | None, seed: int) -> tuple[RankedBackbone, ...]:
     ranked = sorted(found, key=lambda each: -each.accuracy)
-    drawn = np.stack(
-        resampled_accuracies([each.correct for each in ranked], RESAMPLES, np.random.default_rng(seed))
-    )
+    drawn = _resampled([each.correct for each in ranked], groups, seed)
     first = drawn == drawn.max(axis=0)
     chances = (first / first.sum(axis=0)).mean(axis=1)
     behind = [
-        statistics.difference(ranked[0].correct, each.correct, confidence=CONFIDENCE) for each in ranked[1:]
+        statistics.difference(ranked[0].correct, each.correct, groups=groups, confidence=CONFIDENCE)
+        for each in ranked[1:]
     ]
     corrected = statistics.holm([each.p_value for each in behind]).tolist() if behind else []
     comparisons = [(None, None), *zip(behind, corrected, strict=True)]
     rows = []
     for each, chance, (apart, p_value) in zip(ranked, chances.tolist(), comparisons, strict=True):
-        right, images = int(each.correct.sum()), len(each.correct)
-        low, high = statistics.wilson_interval(right, images, confidence=CONFIDENCE).tolist()
+        interval = statistics.accuracy_interval(each.correct, groups=groups, confidence=CONFIDENCE)
         rows.append(
             RankedBackbone(
                 **each.known,
                 accuracy=each.accuracy,
-                low=low,
-                high=high,
+                low=interval.low,
+                high=interval.high,
                 probability_best=chance,
                 behind=apart,
                 p_holm=p_value,
