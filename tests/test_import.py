@@ -185,6 +185,7 @@ MEETING = [
     "studies.named",
     "studies.sweeping",
     "studies.ranking",
+    "studies.candidates",
     "studies.transferability",
     "studies.halving",
 ]

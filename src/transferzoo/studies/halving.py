@@ -17,10 +17,11 @@ from transferzoo.data.splits import split_indices, split_sizes
 from transferzoo.errors import InvalidInputError, invalid
 from transferzoo.ground.arguments import check_count, check_seed
 from transferzoo.ground.storage.files import check_path
+from transferzoo.studies.candidates import OPTIONS
 from transferzoo.studies.comparing import compare, named_models
 from transferzoo.studies.ranking import Ranking
 from transferzoo.studies.study import Study
-from transferzoo.studies.transferability import OPTIONS, rank
+from transferzoo.studies.transferability import rank
 
 if TYPE_CHECKING:
     from transferzoo.data.dataset import Dataset

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median_low
 from typing import TYPE_CHECKING, Any
@@ -21,21 +21,26 @@ from transferzoo.data.groups import groups_of_classes
 from transferzoo.data.splits import fold_indices, stratified_indices
 from transferzoo.errors import InvalidInputError, invalid, unknown_option
 from transferzoo.evaluation import groups_to_count
-from transferzoo.ground.arguments import check_count, check_flag, check_seed, check_sequence
+from transferzoo.ground.arguments import check_count, check_flag, check_seed
 from transferzoo.judging.evidence import logme
 from transferzoo.judging.proportions import resampled_accuracies
 from transferzoo.recipes.phase import STRENGTHS
+from transferzoo.studies.candidates import (
+    OPTIONS,
+    Candidate,
+    candidates_at_hand,
+    check_candidate,
+    fetch_weights,
+    named_candidates,
+)
 from transferzoo.studies.ranking import RankedBackbone, Ranking
 
 if TYPE_CHECKING:
-    import keras
-
     from transferzoo.features.store import FeatureStore
     from transferzoo.ground.progress import Progress
 
 logger = logging.getLogger("transferzoo")
 
-OPTIONS = ("weights", "image_size", "preprocessing", "stem", "output_stride", "stages")
 CONFIDENCE = 0.95
 RESAMPLES = 10_000
 # a standard deviation from ten is itself uncertain by a quarter, which is enough to read a score by
@@ -47,14 +52,6 @@ FOLDS = 5
 ENOUGH_VALIDATION = 1_000
 
 _Indices = NDArray[np.intp]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Candidate:
-    model: str
-    backbone: str | None = None
-    built: keras.Model | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,16 +167,16 @@ def rank(
                 "rank", option, (*OPTIONS, "max_images", "folds", "seed", "store", "cache", "verbose")
             )
     if backbones is None:
-        candidates, left_out = _at_hand(options)
+        candidates, left_out = candidates_at_hand(options)
     else:
-        candidates, left_out = _named(backbones, options), ()
+        candidates, left_out = named_candidates(backbones, options), ()
     data = resolve_data(data, seed=seed, progress=progress)
     data = _few(data, max_images, seed)
     parts = _parts(data, folds, seed)
     for candidate in candidates:
-        _check(candidate, data)
+        check_candidate(candidate, data)
     for candidate in candidates:
-        _fetch(candidate, progress)
+        fetch_weights(candidate, progress)
     kept = (store or FeatureStore()) if cache else False
     found = [_scores(each, data, parts, seed=seed, store=kept, progress=progress) for each in candidates]
     judged = np.sort(np.concatenate([part for _, part in parts]))
@@ -284,7 +281,7 @@ def _nearest(
 
 
 def _scores(
-    candidate: _Candidate,
+    candidate: Candidate,
     data: Dataset,
     parts: Sequence[tuple[_Indices, _Indices]],
     *,
@@ -419,124 +416,3 @@ def _few(data: Dataset, max_images: int, seed: int) -> Dataset:
             argument="data",
         )
     return few
-
-
-def _at_hand(options: Mapping[str, Any]) -> tuple[list[_Candidate], tuple[str, ...]]:
-    """Return the backbones whose published weights are in the cache, and the names of the others."""
-    from transferzoo.backbones.weight_files import file_at_hand, imported_files, models_folder
-
-    wanted = options.get("weights", "imagenet")
-    if not isinstance(wanted, str):
-        raise invalid(
-            "backbones",
-            "named where weights is not the name of published ones",
-            None,
-            remedy="tz.list_backbones() shows them.",
-        )
-    candidates, left_out = [], []
-    for name in BACKBONES.names("*"):
-        record = BACKBONES.get(name)
-        named = {*(each.name for each in record.weights), *imported_files().get(name, {})}
-        there = sorted(each for each in named if file_at_hand(record, each))
-        # a backbone of one's own may call its weights what it likes
-        own = {each for each in there if not getattr(record.published_weights(each), "shipped", False)}
-        fitting = [each for each in there if each == wanted or ("weights" not in options and each in own)]
-        fitting.sort(key=lambda each: each != wanted)
-        if fitting:
-            mine = {**options, "weights": fitting[0]}
-            candidates.append(_Candidate(model=name, backbone=name, options=mine))
-        else:
-            left_out.append(name)
-    if not candidates:
-        raise InvalidInputError(
-            f"No backbone's weights are in '{models_folder()}'. Name backbones, and their weights are "
-            "downloaded; or pass weights=None with them, for random ones.",
-            argument="backbones",
-        )
-    return candidates, tuple(left_out)
-
-
-def _named(backbones: Any, options: Mapping[str, Any]) -> list[_Candidate]:
-    import keras
-
-    if isinstance(backbones, str):
-        raise invalid(
-            "backbones", "a list of backbones' names", backbones, remedy=f"Pass ['{backbones}', …]."
-        )
-    if not isinstance(backbones, Mapping):
-        accepted = "a list of backbones' names, or a mapping of names to models"
-        names = [str(name) for name in check_sequence("backbones", accepted, backbones)]
-        if len(set(names)) < len(names):
-            raise invalid(
-                "backbones",
-                "names, each once",
-                names,
-                remedy="To rank one with other options, give a mapping: "
-                "{'small': {'model': 'mobilenet', 'image_size': 64}, …}.",
-            )
-        backbones = {name: name for name in names}
-    if not backbones:
-        raise invalid("backbones", "one or more backbones' names", backbones)
-    candidates = []
-    for label, what in backbones.items():
-        own: dict[str, Any] = {}
-        if isinstance(what, Mapping):
-            own = dict(what)
-            if "model" not in own:
-                raise invalid(
-                    f"backbones[{label!r}]", "a backbone's name, or a dict with one under 'model'", dict(what)
-                )
-            what = own.pop("model")
-            for option in own:
-                if option not in OPTIONS:
-                    raise unknown_option("rank", option, OPTIONS)
-        if isinstance(what, keras.Model):
-            if own:
-                raise invalid(f"backbones[{label!r}]", "a built model without options", own)
-            candidates.append(_Candidate(model=str(label), built=what))
-            continue
-        given = {**options, **own}
-        if given.get("weights", "imagenet") == "imagenet" and not BACKBONES.get(what).published_weights(
-            "imagenet"
-        ):
-            logger.warning("%s has no published weights: random ones are ranked", what)
-            given["weights"] = None
-        candidates.append(_Candidate(model=str(label), backbone=what, options=given))
-    return candidates
-
-
-def _check(candidate: _Candidate, data: Dataset) -> None:
-    from transferzoo.models.construct import backbone_of, head_of
-    from transferzoo.models.options import read_options
-    from transferzoo.models.plan import plan_build
-
-    built = candidate.built
-    if built is None:
-        assert candidate.backbone is not None
-        backbone = BACKBONES.get(candidate.backbone)
-        plan_build(
-            backbone,
-            data.num_classes,
-            read_options(candidate.options, "rank"),
-            input_shape=data.input_shape,
-        )
-    elif backbone_of(built) is None or head_of(built) is None or len(built.input_shape) != 4:
-        raise invalid(f"backbones[{candidate.model!r}]", "a model from tz.build", built.name)
-    elif any(
-        ours not in (None, theirs)
-        for ours, theirs in zip(built.input_shape[1:], data.input_shape, strict=True)
-    ):
-        raise invalid(
-            f"backbones[{candidate.model!r}]",
-            f"a model for images of shape {data.input_shape}",
-            built.input_shape[1:],
-            remedy=f"Build it with input_shape={data.input_shape}.",
-        )
-
-
-def _fetch(candidate: _Candidate, progress: Progress) -> None:
-    from transferzoo.backbones.weights import locate_weights
-
-    if candidate.backbone is not None:
-        backbone = BACKBONES.get(candidate.backbone)
-        locate_weights(backbone, candidate.options.get("weights", "imagenet"), progress=progress)
