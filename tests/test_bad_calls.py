@@ -293,6 +293,7 @@ FREE = {
         "least_steps",
         "decay_steps",
         "rate_images",
+        "warmup_steps",
         "norm_images",
         "at",
         "left_out",

@@ -318,7 +318,7 @@ def test_few_images_get_more_epochs_and_no_more_than_twice_as_many(images, epoch
     assert recipe.phases[-1].least_steps is None
 
 
-@pytest.mark.parametrize(("images", "rate"), [(50, 5e-5), (1_250, 2.5e-4), (5_000, 5e-4), (45_000, 5e-4)])
+@pytest.mark.parametrize(("images", "rate"), [(50, 2.5e-5), (500, 2.5e-4), (1_000, 5e-4), (45_000, 5e-4)])
 def test_fewer_images_are_trained_at_a_lower_rate(images, rate):
     recipe = tz.recipe_info("default").for_model(pretrained=True)
     assert recipe.for_images(images).phases[-1].learning_rate == pytest.approx(rate)
@@ -327,7 +327,15 @@ def test_fewer_images_are_trained_at_a_lower_rate(images, rate):
     assert asked_for.phases[-1].learning_rate == 0.002
 
 
-@pytest.mark.parametrize(("images", "norm"), [(25, "inference"), (999, "inference"), (1_000, "train")])
+@pytest.mark.parametrize(("total", "rising"), [(1, 0), (64, 19), (256, 77), (632, 100), (5_632, 282)])
+def test_a_short_phase_rises_for_as_many_steps_as_a_longer_one(total, rising):
+    phase = tz.recipe_info("default").for_model(pretrained=True).phases[-1]
+    assert phase.rising_steps(total) == rising
+    asked_for = tz.recipe_info("default").for_model(pretrained=True).with_options(warmup=0.05).phases[-1]
+    assert asked_for.rising_steps(total) == round(0.05 * total)
+
+
+@pytest.mark.parametrize(("images", "norm"), [(25, "inference"), (1_999, "inference"), (2_000, "train")])
 def test_few_images_leave_the_stored_statistics(images, norm):
     recipe = tz.recipe_info("default").for_model(pretrained=True)
     assert recipe.for_images(images).phases[-1].batch_norm == norm
@@ -436,6 +444,7 @@ def test_an_option_reaches_the_main_phase_and_only_that(name, pretrained, linear
     gone |= {"least_steps": None} if option == "epochs" else {}
     # a weight decay that is asked for is the one that is taken
     gone |= {"decay_steps": None} if option == "weight_decay" else {}
+    gone |= {"warmup_steps": None} if option == "warmup" else {}
     gone |= {"rate_images": None} if option == "learning_rate" else {}
     gone |= {"norm_images": None} if option == "batch_norm" else {}
     assert changed == dataclasses.replace(plain, **{option: value}, **gone)

@@ -15,6 +15,9 @@ STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 1.0)
 # a phase of few steps gets so many times its weight decay at most
 MOST_DECAY = 10.0
 
+# and rises for so much of itself at most, to have as many steps as another
+MOST_WARMUP = 0.3
+
 FIGURES = ("loss", "accuracy", "val_loss", "val_accuracy")
 
 
@@ -106,9 +109,12 @@ class Phase:
         `weight_decay` is meant for so many steps. A phase with fewer takes proportionally more, up to ten
         times, so that few images shrink a weight as much as many do over the whole phase; after the
         normalised weight decay of Loshchilov and Hutter 2019, arXiv:1711.05101, appendix B.1.
+    warmup_steps : int, optional
+        Where `warmup` has fewer steps than this, the rate rises over so many, or over three tenths of the
+        phase if those are fewer.
     rate_images : int, optional
-        `learning_rate` is meant for so many training images or more. With fewer it is lower, by the square
-        root of their share: few images say little about the layers that they would move far.
+        `learning_rate` is meant for so many training images or more. With fewer it is lower, by their share:
+        few images say little about the layers that they would move far.
     norm_images : int, optional
         ``batch_norm="train"`` is meant for so many training images or more. With fewer it is ``"inference"``:
         the statistics of few images are worse than those that the weights were trained with.
@@ -140,6 +146,7 @@ class Phase:
     steps_per_epoch: int | None = None
     least_steps: int | None = None
     decay_steps: int | None = None
+    warmup_steps: int | None = None
     rate_images: int | None = None
     norm_images: int | None = None
     c_values: tuple[float, ...] = STRENGTHS
@@ -158,6 +165,8 @@ class Phase:
             check_count("least_steps", self.least_steps, 1)
         if self.decay_steps is not None:
             check_count("decay_steps", self.decay_steps, 1)
+        if self.warmup_steps is not None:
+            check_count("warmup_steps", self.warmup_steps, 1)
         if self.rate_images is not None:
             check_count("rate_images", self.rate_images, 1)
         if self.norm_images is not None:
@@ -223,8 +232,12 @@ class Phase:
             settled = replace(settled, batch_norm=norm, norm_images=None)
         if self.rate_images is None or self.learning_rate is None:
             return settled
-        rate = self.learning_rate * min(1.0, images / self.rate_images) ** 0.5
+        rate = self.learning_rate * min(1.0, images / self.rate_images)
         return replace(settled, learning_rate=rate, rate_images=None)
+
+    def rising_steps(self, total: int) -> int:
+        """Return over how many of the phase's steps the rate rises."""
+        return round(total * max(self.warmup, min(MOST_WARMUP, (self.warmup_steps or 0) / max(1, total))))
 
     def applies(self, *, pretrained: bool, linear_head: bool) -> bool:
         """Tell whether the phase is for such a model."""

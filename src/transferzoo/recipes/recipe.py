@@ -276,6 +276,8 @@ class Recipe:
             main["least_steps"] = None
         if "weight_decay" in main:
             main["decay_steps"] = None
+        if "warmup" in main:
+            main["warmup_steps"] = None
         if "learning_rate" in main:
             main["rate_images"] = None
         if "batch_norm" in main:

@@ -23,7 +23,7 @@ def make_optimizer(
     """
     rate: Any = phase.learning_rate
     total = phase.epochs * steps_per_epoch
-    warmup = round(total * phase.warmup)
+    warmup = phase.rising_steps(total)
     if phase.schedule == "cosine":
         rate = keras.optimizers.schedules.CosineDecay(
             0.0 if warmup else phase.learning_rate,
