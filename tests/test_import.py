@@ -180,12 +180,12 @@ MEETING = [
     "report.pictures",
     "report.page",
     "studies.calls",
+    "studies.candidates",
     "studies.comparing",
     "studies.joining",
     "studies.named",
     "studies.sweeping",
     "studies.ranking",
-    "studies.candidates",
     "studies.transferability",
     "studies.halving",
 ]

@@ -32,6 +32,16 @@ class Candidate:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+def model_and_options(argument: str, what: Any) -> tuple[Any, dict[str, Any]]:
+    """Return a model and the options that are its alone, where it was given as a dict with them."""
+    if not isinstance(what, Mapping):
+        return what, {}
+    own = dict(what)
+    if "model" not in own:
+        raise invalid(argument, "a backbone's name, or a dict with one under 'model'", dict(what))
+    return own.pop("model"), own
+
+
 def candidates_at_hand(options: Mapping[str, Any]) -> tuple[list[Candidate], tuple[str, ...]]:
     """Return the backbones whose published weights are in the cache, and the names of the others."""
     from transferzoo.backbones.weight_files import file_at_hand, imported_files, models_folder
@@ -91,17 +101,10 @@ def named_candidates(backbones: Any, options: Mapping[str, Any]) -> list[Candida
         raise invalid("backbones", "one or more backbones' names", backbones)
     candidates = []
     for label, what in backbones.items():
-        own: dict[str, Any] = {}
-        if isinstance(what, Mapping):
-            own = dict(what)
-            if "model" not in own:
-                raise invalid(
-                    f"backbones[{label!r}]", "a backbone's name, or a dict with one under 'model'", dict(what)
-                )
-            what = own.pop("model")
-            for option in own:
-                if option not in OPTIONS:
-                    raise unknown_option("rank", option, OPTIONS)
+        what, own = model_and_options(f"backbones[{label!r}]", what)
+        for option in own:
+            if option not in OPTIONS:
+                raise unknown_option("rank", option, OPTIONS)
         if isinstance(what, keras.Model):
             if own:
                 raise invalid(f"backbones[{label!r}]", "a built model without options", own)

@@ -26,6 +26,7 @@ from transferzoo.ground.storage.files import check_path, check_writable
 from transferzoo.judging.power import check_rope
 from transferzoo.results.result import Result
 from transferzoo.studies.calls import keep_call
+from transferzoo.studies.candidates import model_and_options
 from transferzoo.studies.failures import FAILURE, Failure
 from transferzoo.studies.study import ROPE, Study
 
@@ -529,18 +530,11 @@ def named_models(models: Any) -> dict[str, Any]:
 def _entries(models: Any, recipe: Any, minutes: Any, options: Mapping[str, Any]) -> list[_Entry]:
     entries = []
     for name, model in named_models(models).items():
-        own: dict[str, Any] = {}
-        if isinstance(model, Mapping):
-            own = dict(model)
-            if "model" not in own:
-                raise invalid(
-                    f"models[{name!r}]", "a backbone's name, or a dict with one under 'model'", dict(model)
-                )
-            model = own.pop("model")
+        network, own = model_and_options(f"models[{name!r}]", model)
         entries.append(
             _Entry(
                 name=name,
-                model=model,
+                model=network,
                 recipe=own.pop("recipe", recipe),
                 minutes=own.pop("minutes", minutes),
                 options={**options, **own},
